@@ -1,0 +1,39 @@
+# `make book` and `make test` need Python >= 3.11, make and the package index; each sets itself up.
+.PHONY: help env book test pages sync lint bench clean
+
+# Only the machine's name for Python is looked for here; tools/bootstrap.py does the rest.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+RUN := .venv/bin/python
+# Two workers, a file each; numbers are checked on the CPU and in the size that takes seconds.
+PYTEST := env JAX_PLATFORMS=cpu LRCORE_SCALE=smoke $(RUN) -m pytest -n 2 --dist loadscope --durations=10
+
+help:            ## show this list
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 16
+
+env:             ## set up .venv, when requirements.txt or pyproject.toml changed
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer found: install one, or name it: make book PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) tools/bootstrap.py
+
+book: env        ## run every chapter and build the pages into _build/html
+	@$(RUN) tools/build_book.py
+
+test: env        ## run all tests, and every notebook in smoke scale
+	$(PYTEST)
+	env -u LRCORE_DATA $(PYTEST) --nbval-lax --nbval-sanitize-with tests/book/sanitize.cfg book
+
+pages: env       ## test the built pages in a browser
+	$(RUN) -m pytest tests/book/test_pages.py
+
+sync: env        ## bring the notebooks in step with their Markdown
+	@$(RUN) tools/sync.py
+
+lint: env        ## check the style of code and notebooks
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+bench: env       ## timed comparisons; never part of the tests
+	for file in benchmarks/*.py; do $(RUN) $$file || exit 1; done
+
+clean:           ## remove everything that make made
+	rm -rf _build .venv .pytest_cache .ruff_cache *.egg-info

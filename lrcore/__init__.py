@@ -1,0 +1,31 @@
+"""lrcore: which connectivity does a computation require?
+
+A recording becomes latents, latents and embeddings become a connectivity distribution, a distribution
+becomes networks, networks become predictions. The modules follow that way, in that order.
+"""
+
+import importlib
+
+from . import book as book
+from . import compare as compare
+from . import datasets as datasets
+from . import flow as flow
+from . import flowfield as flowfield
+from . import latents as latents
+from . import maxent as maxent
+from . import systems as systems
+from . import training as training
+from .connector import Connector as Connector
+from .distributions import Empirical as Empirical
+from .distributions import GaussianMixture as GaussianMixture
+from .flow import Flow as Flow
+from .network import Embedding as Embedding
+from .network import LowRankNetwork as LowRankNetwork
+from .recording import Recording as Recording
+
+
+def __getattr__(name: str):
+    # Drawing is slow to import and no computation needs it.
+    if name == "plots":
+        return importlib.import_module(".plots", __name__)
+    raise AttributeError(f"module 'lrcore' has no attribute '{name}'")

@@ -1,0 +1,267 @@
+"""Distributions over connectivity: what a network's neurons are drawn from."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jax.scipy.special import logsumexp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from . import checks
+from .activation import Activation, resolve
+from .network import Embedding, LowRankNetwork, _float, states
+
+
+class ConnectivityDistribution(eqx.Module):
+    """A distribution p(m, b, d, n) over the weights of one neuron: the abstract base.
+
+    Coordinates stand in the order (m, b, d, n): `rank` columns of m, `n_inputs` of b, one of d where
+    `bias`, and `rank` of n. An embedding `e` is an `Embedding` or an array (..., embedding) of the
+    columns (m, b, d).
+    """
+
+    rank: eqx.AbstractVar[int]
+    n_inputs: eqx.AbstractVar[int]
+    bias: eqx.AbstractVar[bool]
+
+    def sample(
+        self, key: PRNGKeyArray, n_neurons: int, *, activation: Activation = "tanh", tau: float = 1.0
+    ) -> LowRankNetwork:
+        """A network of `n_neurons` independent draws; its m, b, d and n are the samples."""
+        draws = _drawn(self, key, checks.count("n_neurons", n_neurons, least=self.rank))
+        m, b, d, n = self._split(draws)
+        return LowRankNetwork(m, n, b, d, activation=activation, tau=tau)
+
+    def log_prob(self, m, b, d, n) -> Float[Array, "..."]:
+        """Log-density (nats) at weights (..., rank), (..., input), (...,) and (..., rank); absent parts None."""
+        return self._log_prob(jnp.concatenate([self._columns(m, b, d), _float(n)], axis=-1))
+
+    @property
+    def width(self) -> int:
+        """Number of coordinates of an embedding, R + K + 1 with a bias."""
+        return self.rank + self.n_inputs + self.bias
+
+    def _draw(self, key: PRNGKeyArray, n: int) -> Float[Array, "neuron weight"]:
+        raise NotImplementedError
+
+    def _log_prob(self, x: Float[Array, "... weight"]) -> Float[Array, "..."]:
+        raise NotImplementedError
+
+    def conditional_mean(self, e) -> Float[Array, "... rank"]:
+        """g(e) = E[n | m, b, d] at an embedding."""
+        raise NotImplementedError
+
+    def _embedding(self, e) -> Float[Array, "... embedding"]:
+        e = e.array if isinstance(e, Embedding) else e
+        return _float(checks.array("e", e, ("...", "embedding"), sizes={"embedding": self.width}))
+
+    def _columns(self, m, b, d) -> Float[Array, "... embedding"]:
+        parts = [_float(m)]
+        if b is not None and self.n_inputs:
+            parts.append(_float(b))
+        if d is not None and self.bias:
+            parts.append(_float(d)[..., None])
+        return self._embedding(jnp.concatenate(parts, axis=-1))
+
+    def _split(self, x: Float[Array, "neuron weight"]) -> tuple:
+        cut = self.rank + self.n_inputs
+        b = x[:, self.rank : cut] if self.n_inputs else None
+        return x[:, : self.rank], b, x[:, cut] if self.bias else None, x[:, self.width :]
+
+
+@eqx.filter_jit
+def _drawn(distribution: ConnectivityDistribution, key, n: int) -> Float[Array, "neuron weight"]:
+    return distribution._draw(key, n)
+
+
+class GaussianMixture(ConnectivityDistribution):
+    r"""A mixture of Gaussians over (m, b, d, n), with everything the book needs in closed form.
+
+    $$p(m,b,d,n) = \sum_c \pi_c\,\mathcal N(\mu_c, \Sigma_c)$$
+
+    **Arguments**
+
+    - `weights`: (component,), normalised on the way in.
+    - `means`: (component, weight) in the order (m, b, d, n).
+    - `covariances`: (component, weight, weight), positive definite.
+    - `rank`, `n_inputs`, `bias`: how the columns divide; rank defaults to half of them.
+
+    **Raises** `ValueError` when shapes disagree, weights are not positive or a covariance is not positive definite.
+
+    Source: Beiran et al. (2021), Neural Computation 33, 1572; Kim et al. (2026), arXiv:2603.26506.
+
+    >>> import jax.numpy as jnp, jax.random as jr
+    >>> p = GaussianMixture([1.0], jnp.zeros((1, 2)), jnp.array([[[1.0, 0.5], [0.5, 2.0]]]))
+    >>> p.conditional_mean(jnp.array([[2.0]])).tolist()
+    [[1.0]]
+    >>> p.sample(jr.key(0), 100).n.shape
+    (100, 1)
+    """
+
+    weights: Float[Array, " component"]
+    means: Float[Array, "component weight"]
+    covariances: Float[Array, "component weight weight"]
+    rank: int = eqx.field(static=True)
+    n_inputs: int = eqx.field(static=True)
+    bias: bool = eqx.field(static=True)
+
+    def __init__(self, weights, means, covariances, *, rank=None, n_inputs=0, bias=False):
+        weights = np.asarray(checks.array("weights", weights, ("component",)), float)
+        means = np.asarray(checks.array("means", means, ("component", "weight")), float)
+        n, width = means.shape
+        covariances = np.asarray(
+            checks.array("covariances", covariances, ("component", "weight", "weight")), float
+        )
+        if weights.shape != (n,) or covariances.shape != (n, width, width):
+            raise ValueError(
+                f"expected weights ({n},) and covariances ({n}, {width}, {width}) beside means {means.shape}, "
+                f"got {weights.shape} and {covariances.shape}"
+            )
+        if (weights <= 0).any():
+            raise ValueError(f"weights: expected positive numbers, got {weights.tolist()}")
+        if (np.linalg.eigvalsh(covariances) <= 0).any():
+            raise ValueError("covariances: expected positive definite matrices, got one that is not")
+        self.rank = (width - n_inputs - bias) // 2 if rank is None else checks.count("rank", rank)
+        self.n_inputs, self.bias = n_inputs, bool(bias)
+        if 2 * self.rank + n_inputs + bias != width:
+            raise ValueError(
+                f"means: expected 2 rank + n_inputs + bias columns, got {width} for rank {self.rank}, "
+                f"{n_inputs} inputs and bias={bool(bias)}"
+            )
+        self.weights = jnp.asarray(weights / weights.sum(), jnp.float32)
+        self.means = jnp.asarray(means, jnp.float32)
+        self.covariances = jnp.asarray(covariances, jnp.float32)
+
+    def _draw(self, key, n):
+        which_key, noise_key = jr.split(key)
+        which = jr.choice(which_key, len(self.weights), (n,), p=self.weights)
+        noise = jr.normal(noise_key, (n, self.means.shape[1]))
+        roots = jnp.linalg.cholesky(self.covariances)
+        return self.means[which] + jnp.einsum("nij,nj->ni", roots[which], noise)
+
+    def _log_prob(self, x):
+        return self._marginal(x, slice(None))[1]
+
+    def embedding_log_prob(self, e) -> Float[Array, "..."]:
+        """Log-density (nats) of the embedding alone, log p(m, b, d)."""
+        return self._marginal(self._embedding(e), slice(0, self.width))[1]
+
+    def conditional_mean(self, e):
+        r"""$g(e)=\sum_c p(c\mid e)\,\big(\mu^n_c + \Sigma^{ne}_c(\Sigma^{ee}_c)^{-1}(e-\mu^e_c)\big)$."""
+        e, w = self._embedding(e), self.width
+        joint, total = self._marginal(e, slice(0, w))
+        gain = jnp.linalg.solve(self.covariances[:, :w, :w], self.covariances[:, :w, w:])
+        centred = e[..., None, :] - jnp.broadcast_to(
+            self.means[:, :w], (*e.shape[:-1], *self.means[:, :w].shape)
+        )
+        of_component = jnp.einsum("...ce,cer->...cr", centred, gain)
+        of_component = of_component + jnp.broadcast_to(self.means[:, w:], of_component.shape)
+        return jnp.einsum("...c,...cr->...r", jnp.exp(joint - total[..., None]), of_component)
+
+    def _marginal(self, x: Float[Array, "... part"], part: slice) -> tuple[Array, Array]:
+        """Log of weight times density per component (..., component), and of their sum (...,)."""
+
+        def one(x):
+            def component(weight, mean, covariance):
+                density = jax.scipy.stats.multivariate_normal.logpdf(x, mean[part], covariance[part, part])
+                return jnp.log(weight) + density
+
+            joint = jax.vmap(component)(self.weights, self.means, self.covariances)
+            return joint, logsumexp(joint)
+
+        return jnp.vectorize(one, signature="(e)->(c),()")(x)
+
+    def drift(
+        self, z, u=None, *, activation: Activation = "tanh", nodes: int = 96
+    ) -> Float[Array, "... rank"]:
+        r"""The mean-field drift $F_p(z,u)=\mathbb E_p[n\,\phi(h)]$, exact up to a one-dimensional quadrature.
+
+        Within a component the potential $h$ is a Gaussian number and $\mathbb E[n\mid h]$ is linear in it, so
+        that one Gauss-Hermite rule of `nodes` points is enough in any dimension.
+        """
+        w = self.width
+        phi: Callable = resolve(activation)
+        points, at = np.polynomial.hermite_e.hermegauss(nodes)
+        points, at = jnp.asarray(points, jnp.float32), jnp.asarray(at / at.sum(), jnp.float32)
+        z, u = states(z, u, self.rank, self.n_inputs)
+
+        def one(z, u):
+            along = jnp.concatenate([z, u] + ([jnp.ones(1)] if self.bias else []))
+
+            def component(mean, covariance):
+                # At z = 0 without bias the potential has no spread; the floor keeps the Jacobian finite there.
+                spread = jnp.sqrt(jnp.maximum(along @ covariance[:w, :w] @ along, 1e-6))
+                slope = covariance[w:, :w] @ along / spread
+                rates = phi(mean[:w] @ along + spread * points)
+                return mean[w:] * (at @ rates) + slope * (at @ (rates * points))
+
+            return self.weights @ jax.vmap(component)(self.means, self.covariances)
+
+        return jnp.vectorize(one, signature="(r),(k)->(r)")(z, u)
+
+
+class Empirical(ConnectivityDistribution):
+    r"""The neurons of a network, drawn with replacement, and blurred by a Gaussian kernel.
+
+    $$p(x) = \frac1N\sum_j \mathcal N\big(x;\, x_j,\ \beta^2\,\mathrm{diag}(\mathrm{Var}\,x)\big),
+      \qquad x = (m,b,d,n)$$
+
+    **Arguments**
+
+    - `network`: the `LowRankNetwork` whose neurons these are.
+    - `bandwidth`: $\beta$, in standard deviations of each coordinate; None for Scott's rule
+      $N^{-1/(4+\dim x)}$; 0 for the bare bootstrap, which has no density.
+
+    **Raises** `ValueError` on a density or conditional mean asked of the bare bootstrap.
+
+    Source: Scott (1992), Multivariate Density Estimation; the conditional mean is Nadaraya and Watson's (1964).
+
+    >>> import jax.numpy as jnp, jax.random as jr
+    >>> net = LowRankNetwork(jnp.eye(2), jnp.eye(2))
+    >>> Empirical(net, bandwidth=0.0).sample(jr.key(0), 5).m.shape
+    (5, 2)
+    """
+
+    points: Float[Array, "neuron weight"]
+    scale: Float[Array, " weight"]
+    rank: int = eqx.field(static=True)
+    n_inputs: int = eqx.field(static=True)
+    bias: bool = eqx.field(static=True)
+
+    def __init__(self, network: LowRankNetwork, bandwidth: float | None = None):
+        embedding = network.embedding
+        self.points = jnp.concatenate([embedding.array, network.n], axis=1)
+        n, width = self.points.shape
+        bandwidth = n ** (-1 / (4 + width)) if bandwidth is None else bandwidth
+        self.scale = checks.positive("bandwidth", bandwidth, zero=True) * self.points.std(axis=0)
+        self.rank, self.n_inputs = embedding.rank, embedding.n_inputs
+        self.bias = embedding.d is not None
+
+    def _draw(self, key, n):
+        which_key, noise_key = jr.split(key)
+        draws = self.points[jr.randint(which_key, (n,), 0, len(self.points))]
+        return draws + jr.normal(noise_key, draws.shape) * jnp.broadcast_to(self.scale, draws.shape)
+
+    def _log_prob(self, x):
+        joint = jnp.vectorize(lambda x: self._kernels(x, slice(None)), signature="(w)->(n)")(x)
+        return logsumexp(joint, axis=-1) - np.log(len(self.points))
+
+    def conditional_mean(self, e):
+        """g(e), each neuron's n weighted by its kernel at e."""
+
+        def one(e):
+            return jax.nn.softmax(self._kernels(e, slice(0, self.width))) @ self.points[:, self.width :]
+
+        return jnp.vectorize(one, signature="(e)->(r)")(self._embedding(e))
+
+    def _kernels(self, x: Float[Array, " part"], part: slice) -> Float[Array, " neuron"]:
+        if not checks.is_traced(self.scale) and not (self.scale[part] > 0).all():
+            raise ValueError(
+                "bandwidth: expected a positive bandwidth and coordinates that vary for a density or a conditional "
+                "mean, got a scale of 0: a bare bootstrap can only be sampled"
+            )
+        density = jax.vmap(lambda y: jax.scipy.stats.norm.logpdf(x, y[part], self.scale[part]).sum())
+        return density(self.points)

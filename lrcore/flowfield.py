@@ -1,0 +1,101 @@
+"""Flow fields: fixed points of the latent dynamics and their stability."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optimistix as optx
+from jaxtyping import Array, Float
+
+from . import checks
+
+
+class FixedPoints(eqx.Module):
+    r"""Where $F(z,u)=z$, and how the dynamics behave around it.
+
+    - `points`: (point, rank).
+    - `eigenvalues`: (point, rank) of the Jacobian of $-z+F(z,u)$, in units of $1/\tau$, complex.
+    - `stable`: (point,), whether every real part is negative.
+    """
+
+    points: Float[np.ndarray, "point rank"]
+    eigenvalues: np.ndarray
+    stable: np.ndarray
+
+
+def fixed_points(
+    drift: Callable, starts, u=None, *, tolerance: float = 1e-4, apart: float = 0.05
+) -> FixedPoints:
+    r"""Fixed points of $\tau\dot z=-z+F(z,u)$, by two kinds of search from many starts at once.
+
+    **Arguments**
+
+    - `drift`: $F$, as `LowRankNetwork.drift`.
+    - `starts`: (start, rank), for instance `lr.systems.grid(15)`; a coarse grid can miss points that lie close together.
+    - `u`: one constant input (input,), or None.
+    - `tolerance`: largest $|-z+F(z,u)|$ that is accepted.
+    - `apart`: points closer than this are one.
+
+    Points outside twice the extent of the starts are left out. On a ring of marginal states the search returns many
+    points of the ring, some by chance called stable.
+
+    **Raises** `ValueError` for starts that are not (start, rank).
+
+    >>> import jax.numpy as jnp
+    >>> found = fixed_points(lambda z, u=None: 2 * jnp.tanh(z), jnp.linspace(-3, 3, 7)[:, None])
+    >>> [f"{z:.2f}" for z in found.points[:, 0]], found.stable.tolist()
+    (['-1.92', '0.00', '1.92'], [True, False, True])
+    """
+    starts = jnp.asarray(checks.array("starts", starts, ("start", "rank")), jnp.float32)
+    u = None if u is None else jnp.asarray(checks.array("u", u, ("input",)), jnp.float32)
+
+    # Once more nearer to the middle, where points often lie close together, and from the middle itself.
+    middle = jnp.broadcast_to(starts.mean(axis=0), starts.shape)
+    dense = jnp.concatenate([starts, middle + (starts - middle) / 4, middle[:1]])
+    found, left, jacobians = (np.asarray(part) for part in _search(drift, u, dense))
+    keep = (left < tolerance) & (np.abs(found) <= 2 * np.abs(starts).max(axis=0) + 1e-6).all(axis=1)
+    # The best solution of each cluster of neighbours stands for it; then in order of the coordinates.
+    chosen: list[int] = []
+    for i in sorted(np.flatnonzero(keep), key=lambda i: left[i]):
+        if all(np.linalg.norm(found[i] - found[j]) > apart for j in chosen):
+            chosen.append(i)
+    chosen.sort(key=lambda i: tuple(found[i].round(3) + 0.0))
+    eigenvalues = np.array([np.linalg.eigvals(jacobians[i]) for i in chosen], complex).reshape(
+        -1, starts.shape[1]
+    )
+    found = np.where(np.abs(found) < tolerance, 0.0, found)
+    return FixedPoints(
+        found[chosen].reshape(-1, starts.shape[1]), eigenvalues, (eigenvalues.real < 0).all(axis=1)
+    )
+
+
+@eqx.filter_jit
+def _search(drift, u, starts):
+    """Solutions from every start, the residuals that are left, and the Jacobians there."""
+
+    def residual(z, _=None):
+        return drift(z, u) - z
+
+    def one(z):
+        # Newton's method finds the saddles near its starts, Levenberg-Marquardt what Newton overshoots.
+        options = {"max_steps": 100, "throw": False}
+        near = optx.root_find(residual, optx.Newton(rtol=1e-6, atol=1e-7), z, **options).value
+        damped = optx.LevenbergMarquardt(rtol=1e-6, atol=1e-7)
+        return jnp.stack([near, optx.least_squares(residual, damped, z, **options).value])
+
+    found = jax.vmap(one)(starts).reshape(-1, starts.shape[1])
+    left = jax.vmap(lambda z: jnp.linalg.norm(residual(z)))(found)
+    return found, left, jax.vmap(jax.jacfwd(residual))(found)
+
+
+def drift_error(drift: Callable, reference: Callable, z, u=None) -> float:
+    r"""Root mean square difference, a coordinate, of two drifts over states `z` (state, rank).
+
+    >>> import jax.numpy as jnp
+    >>> drift_error(lambda z, u: z, lambda z, u: 0 * z, jnp.ones((4, 2)))
+    1.0
+    """
+    difference: Array = drift(z, u) - reference(z, u)
+    return float(jnp.sqrt(jnp.mean(difference**2)))

@@ -1,0 +1,192 @@
+"""Every figure of the book. Functions draw into given axes, or make their own, and return them."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+
+from . import checks
+from .connector import Connector
+from .flowfield import FixedPoints
+from .maxent import MaximumEntropy
+from .network import LowRankNetwork
+from .systems import EXTENT
+
+STYLE = Path(__file__).with_name("lrcore.mplstyle")
+COLORS = ("#2F86C6", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#808080")
+
+
+def use_style() -> None:
+    """The book's style for all figures that follow.
+
+    >>> use_style()
+    """
+    plt.style.use(STYLE)
+
+
+def panels(n: int, *, width: float = 2.5, height: float = 2.6, **options) -> tuple:
+    """A row of `n` axes, each `width` by `height` inches: (figure, list of axes).
+
+    >>> figure, axes = panels(2)
+    >>> len(axes)
+    2
+    """
+    figure, axes = plt.subplots(1, n, figsize=(width * n, height), squeeze=False, **options)
+    return figure, list(axes[0])
+
+
+def flow_field(
+    drift: LowRankNetwork | Connector | Callable,
+    *,
+    extent: float | Sequence[float] = EXTENT,
+    u=None,
+    trajectories=None,
+    fixed_points: FixedPoints | None = None,
+    color: str = COLORS[0],
+    points: int = 25,
+    ax=None,
+    title: str = "",
+):
+    r"""Streamlines of $-z+F(z,u)$ in a plane, thicker where the flow is faster.
+
+    **Arguments**
+
+    - `drift`: a network, a `Connector`, or a function $F(z,u)$, of rank 2.
+    - `extent`: half the side of the square around 0, or (left, right, bottom, top).
+    - `u`: one constant input (input,), or None.
+    - `trajectories`: (trial, time, 2), drawn on top, each with a dot where it starts; NaN are not drawn.
+    - `fixed_points`: filled where stable, open where not.
+
+    **Returns** the axes. **Raises** `ValueError` for a rank other than 2.
+
+    >>> import jax.random as jr
+    >>> from lrcore import systems
+    >>> ax = flow_field(systems.ring().sample(jr.key(0), 50))
+    """
+    rank = getattr(drift, "rank", 2)
+    if rank != 2:
+        raise ValueError(
+            f"drift: expected a rank of 2 for a flow field in a plane, got {rank}: fix the others in a function"
+        )
+    field = getattr(drift, "drift", drift)
+    left, right, bottom, top = (-extent, extent, -extent, extent) if np.ndim(extent) == 0 else extent
+    x, y = np.linspace(left, right, points), np.linspace(bottom, top, points)
+    z = jnp.asarray(np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2), jnp.float32)
+    velocity = np.asarray(field(z, u) - z).reshape(points, points, 2)
+    speed = np.linalg.norm(velocity, axis=-1)
+    ax = ax or panels(1, width=3.4, height=3.4)[1][0]
+    ax.streamplot(
+        x,
+        y,
+        velocity[..., 0],
+        velocity[..., 1],
+        density=0.9,
+        color="#80808099",
+        linewidth=0.4 + 1.6 * np.sqrt(speed / max(speed.max(), 1e-12)),
+        arrowsize=0.7,
+    )
+    if trajectories is not None:
+        trajectories = np.asarray(trajectories)
+        ax.plot(*trajectories.transpose(2, 1, 0), color=color, lw=1, alpha=0.8)
+        ax.plot(*trajectories[:, 0].T, ".", color=color, ms=4)
+    if fixed_points is not None:
+        for stable, face in ((True, COLORS[1]), (False, "none")):
+            at = fixed_points.points[fixed_points.stable == stable]
+            ax.plot(*at.T, "o", mfc=face, mec=COLORS[1], mew=1.5, ms=7, zorder=5)
+    ax.set(
+        xlim=(left, right), ylim=(bottom, top), xlabel="$z_1$", ylabel="$z_2$", title=title, aspect="equal"
+    )
+    return ax
+
+
+def connectivity(networks: LowRankNetwork | dict[str, LowRankNetwork], *, neurons: int = 1000, limit=None):
+    r"""Pair plot of the weights: every $m$ against every $n$, with the marginals of both at the edges.
+
+    **Arguments**
+
+    - `networks`: one network, or several by name, drawn over one another; of the same rank.
+    - `neurons`: at most this many of each are drawn.
+    - `limit`: (of m, of n), half the ranges of the axes; by default from the data.
+
+    **Returns** the figure.
+
+    >>> import jax.random as jr
+    >>> from lrcore import systems
+    >>> figure = connectivity({"truth": systems.quadstable().sample(jr.key(0), 200)})
+    """
+    networks = networks if isinstance(networks, dict) else {"": networks}
+    ranks = {network.rank for network in networks.values()}
+    if len(ranks) != 1:
+        raise ValueError(f"networks: expected networks of the same rank, got ranks {sorted(ranks)}")
+    rank = ranks.pop()
+    weights = {
+        name: (np.asarray(net.m)[:neurons], np.asarray(net.n)[:neurons]) for name, net in networks.items()
+    }
+    if limit is None:
+        limit = [max(np.quantile(np.abs(pair[i]), 0.998) for pair in weights.values()) * 1.15 for i in (0, 1)]
+    figure, axes = plt.subplots(
+        rank + 1,
+        rank + 1,
+        figsize=(1.5 * rank + 1.4, 1.5 * rank + 1.2),
+        gridspec_kw={"width_ratios": [1] * rank + [0.45], "height_ratios": [0.45] + [1] * rank},
+    )
+    for k, (name, (m, n)) in enumerate(weights.items()):
+        color = COLORS[k % len(COLORS)]
+        for i in range(rank):
+            for j in range(rank):
+                axes[i + 1, j].scatter(m[:, j], n[:, i], s=3, alpha=0.35, color=color, lw=0)
+            bins = [np.linspace(-edge, edge, 41) for edge in limit]
+            style = {"density": True, "histtype": "step", "color": color, "lw": 1.3}
+            axes[0, i].hist(m[:, i], bins[0], label=name, **style)
+            axes[i + 1, rank].hist(n[:, i], bins[1], orientation="horizontal", **style)
+    for i in range(rank):
+        for j in range(rank):
+            axes[i + 1, j].set(xlim=(-limit[0], limit[0]), ylim=(-limit[1], limit[1]))
+            axes[i + 1, j].tick_params(labelbottom=i == rank - 1, labelleft=j == 0)
+        axes[0, i].set(xlim=(-limit[0], limit[0]), xticklabels=[], yticks=[])
+        axes[i + 1, rank].set(ylim=(-limit[1], limit[1]), yticklabels=[], xticks=[])
+        axes[i + 1, 0].set_ylabel(f"$n_{{{i + 1}}}$")
+        axes[rank, i].set_xlabel(f"$m_{{{i + 1}}}$")
+    axes[0, rank].axis("off")
+    if any(networks):
+        handles = [plt.Line2D([], [], marker="o", ls="", ms=4, color=COLORS[k]) for k in range(len(networks))]
+        figure.legend(handles, list(networks), loc="outside upper center", ncols=3)
+    return figure
+
+
+def losses(curves: dict[str, np.ndarray], *, smooth: int = 25, ax=None):
+    """Training losses by name, each as a running mean over `smooth` steps.
+
+    >>> ax = losses({"flow of e": np.exp(-np.arange(100) / 20)})
+    """
+    smooth = checks.count("smooth", smooth)
+    ax = ax or panels(1, width=4.5, height=2.8)[1][0]
+    for name, values in curves.items():
+        width = min(smooth, len(values))
+        mean = np.convolve(values, np.ones(width) / width, "valid")
+        ax.plot(np.arange(len(mean)) + width, mean, label=name)
+    ax.set(xlabel="training step", ylabel="flow-matching loss")
+    ax.legend()
+    return ax
+
+
+def ridge_path(found: MaximumEntropy, *, ax=None):
+    r"""Held-out error along the path of ridges, what is accepted above its best, and the choice.
+
+    >>> import jax.random as jr
+    >>> from lrcore import maxent, systems
+    >>> net = systems.ring().sample(jr.key(0), 50)
+    >>> ax = ridge_path(maxent.fit(systems.trajectories(net, points=3), net.embedding, alpha=0.1))
+    """
+    if not len(found.ridges):
+        raise ValueError("found: expected a fit that chose its ridge, got one whose ridge was given")
+    ax = ax or panels(1, width=4.5, height=2.8)[1][0]
+    best = found.held_out.min()
+    ax.loglog(found.ridges, found.held_out, label="held-out error")
+    ax.loglog(found.ridges, best + found.accepted, "--", color=COLORS[5], label="accepted")
+    ax.axvline(found.ridge, color=COLORS[1], label="chosen")
+    ax.set(xlabel=r"ridge $\rho$", ylabel="mean square error")
+    ax.legend()
+    return ax

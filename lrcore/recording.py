@@ -1,0 +1,402 @@
+"""Recordings: spikes or rates of a neuronal population in trials, checked once when they are made."""
+
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import Bool, Float, Int, Shaped
+
+from . import axes, checks, readers
+from .readers import BIN_WIDTH
+
+# Mean rate over the neurons, in Hz. Above: a refractory period of 2 ms leaves no more than 500 Hz. Below:
+# a population that spikes less than once in 20 s a neuron is rather one whose bins are 1000 times shorter.
+PLAUSIBLE_RATES = (0.05, 500.0)
+
+
+class Recording(eqx.Module):
+    """What was recorded: counts or rates of N neurons in S trials of up to T time bins, and what went with them.
+
+    **Arguments** (by name; give exactly one of `spikes` and `rates`)
+
+    - `spikes`: (trial, time, neuron), spike counts per bin; whole numbers of any type. Kept as the smallest
+      of int8, int16 and int32 that holds them (signed, so that differences of counts are right).
+    - `rates`: (trial, time, neuron), rates in Hz. Signals in other units, or negative ones, are taken as
+      they are; kept in their own float type.
+    - `bin_width`: the width of a time bin in **seconds** (10 ms is 0.01).
+    - `lengths`: (trial,), number of valid bins of each trial; None if all are valid. What stands beyond is
+      padding: it is never looked at and set to 0.
+    - `inputs`: (trial, time, input), the external input in each bin, or None.
+    - `choices`: (trial,), whole numbers such as 0 (left) and 1 (right), or None.
+    - `neurons`: names of the neurons, or None.
+    - `info`: further values of each trial by name, arrays with the trial as first axis, or None.
+    - `drop_constant`: leave out neurons whose signal never changes, rather than refuse them.
+    - `plausible_rates`: lowest and highest mean rate in Hz over the neurons that spikes may have: the
+      commonest failure is a bin width in the wrong unit, 1000 times off.
+
+    **Raises** `ValueError` for swapped axes, a bin width in the wrong unit, implausible rates, NaN, infinite,
+    negative or fractional counts, trials of fewer than two bins, lengths beyond the array, inputs or choices
+    of another length, fewer than two trials, constant neurons; `TypeError` for float16 or anything but
+    numbers.
+
+    All arrays are numpy arrays. The first axis of each is the trial.
+
+    >>> counts = np.random.default_rng(0).poisson(0.1, (20, 50, 3))
+    >>> Recording(spikes=counts, bin_width=0.01, lengths=[50, 30] * 10)
+    Recording: spikes of 3 neurons in 20 trials
+    bins     0.01 s (10 ms); trials of 0.3 to 0.5 s, median 0.4 s
+    rates    median 10.5 Hz, from 9.88 to 10.6 Hz
+    inputs   none; choices none
+    """
+
+    spikes: Int[np.ndarray, "trial time neuron"] | None
+    rates: Float[np.ndarray, "trial time neuron"] | None
+    lengths: Int[np.ndarray, " trial"]
+    inputs: Float[np.ndarray, "trial time input"] | None
+    choices: Int[np.ndarray, " trial"] | None
+    info: dict[str, Shaped[np.ndarray, "trial ..."]]
+    bin_width: float = eqx.field(static=True)
+    neurons: tuple[str, ...] | None = eqx.field(static=True)
+
+    def __init__(
+        self,
+        *,
+        spikes=None,
+        rates=None,
+        bin_width=BIN_WIDTH,
+        lengths=None,
+        inputs=None,
+        choices=None,
+        neurons=None,
+        info=None,
+        drop_constant=False,
+        plausible_rates=PLAUSIBLE_RATES,
+    ):
+        if (spikes is None) == (rates is None):
+            found = "neither" if spikes is None else "both"
+            raise ValueError(f"recording: expected either `spikes` or `rates`, got {found}")
+        self.bin_width = _bin_width(bin_width)
+        name = "spikes" if rates is None else "rates"
+        signal = checks.array(name, spikes if rates is None else rates, axes.AXES, padded=True)
+        signal = np.asarray(signal)
+        if 0 in signal.shape:
+            raise ValueError(
+                f"{name}: expected trials, time bins and neurons, got the empty shape {signal.shape}"
+            )
+        axes.in_order(name, signal, lengths, inputs, choices, neurons)
+        n_trials, n_time, n_neurons = signal.shape
+        if n_trials < 2:
+            raise ValueError(
+                f"{name}: expected at least two trials, got one (shape {signal.shape} of (trial, time, neuron)): "
+                "cut a continuous recording into trials"
+            )
+        self.lengths = checks.lengths(lengths, n_trials, n_time)
+        mask = self.mask_of(self.lengths, n_time)
+        self.neurons = _names(neurons, n_neurons)
+        self.choices = None if choices is None else _whole("choices", choices, n_trials)
+        self.inputs = None if inputs is None else _inputs(inputs, mask)
+        self.info = {
+            key: _per_trial(f"info['{key}']", value, n_trials) for key, value in dict(info or {}).items()
+        }
+        signal = _inside(name, signal, mask)
+        self.spikes = self.rates = None
+        if name == "spikes":
+            self.spikes = _counts(signal)
+        else:
+            self.rates = signal if np.issubdtype(signal.dtype, np.floating) else signal.astype(np.float32)
+        constant = self.constant
+        if constant.any():
+            if not drop_constant or constant.all():
+                raise ValueError(_constant_message(name, constant, self._labels()))
+            kept = np.flatnonzero(~constant)
+            self.neurons = tuple(self._labels()[i] for i in kept)
+            self.spikes = None if self.spikes is None else self.spikes[:, :, kept]
+            self.rates = None if self.rates is None else self.rates[:, :, kept]
+        if name == "spikes":
+            _plausible(float(self.mean_rates.mean()), self.bin_width, plausible_rates)
+            if lengths is None and inputs is None and neurons is None:
+                axes.neurons_last(self.spikes)
+
+    # --- sizes and derived quantities
+
+    @property
+    def signal(self) -> Shaped[np.ndarray, "trial time neuron"]:
+        """The spikes or the rates, whichever were recorded."""
+        return self.spikes if self.rates is None else self.rates
+
+    @property
+    def n_trials(self) -> int:
+        """S."""
+        return self.signal.shape[0]
+
+    @property
+    def n_time(self) -> int:
+        """T, the bins of the longest trial or more."""
+        return self.signal.shape[1]
+
+    @property
+    def n_neurons(self) -> int:
+        """N."""
+        return self.signal.shape[2]
+
+    @property
+    def n_inputs(self) -> int:
+        """K."""
+        return 0 if self.inputs is None else self.inputs.shape[2]
+
+    @property
+    def times(self) -> Float[np.ndarray, " time"]:
+        """Start of each bin in seconds from the start of the trial."""
+        return np.arange(self.n_time) * self.bin_width
+
+    @property
+    def mask(self) -> Bool[np.ndarray, "trial time"]:
+        """Where the trials are: True in valid bins, False in padding."""
+        return self.mask_of(self.lengths, self.n_time)
+
+    @staticmethod
+    def mask_of(lengths, n_time: int) -> Bool[np.ndarray, "trial time"]:
+        """Which of `n_time` bins lie within the lengths (trial,).
+
+        >>> Recording.mask_of([1, 2], 3).astype(int).tolist()
+        [[1, 0, 0], [1, 1, 0]]
+        """
+        return np.arange(n_time) < np.asarray(lengths)[:, None]
+
+    @property
+    def mean_rates(self) -> Float[np.ndarray, " neuron"]:
+        """Mean rate of each neuron over all valid bins, in Hz."""
+        mean = self.signal.sum(axis=(0, 1), dtype=np.float64) / self.lengths.sum()
+        return mean / self.bin_width if self.rates is None else mean
+
+    @property
+    def constant(self) -> Bool[np.ndarray, " neuron"]:
+        """Which neurons' signal never changes within the trials."""
+        different = self.signal != self.signal[:1, :1]
+        return ~(different & self.mask[:, :, None]).any(axis=(0, 1))
+
+    # --- selections
+
+    def trials(self, indices) -> "Recording":
+        """The recording of some trials: indices, a slice or a boolean mask (trial,), in the order given.
+
+        Neurons that are silent in these trials stay; `.drop_constant()` removes them.
+
+        **Raises** `ValueError` for no trial, an index beyond the trials or a mask of another length.
+        """
+        chosen = _selection("trials", indices, self.n_trials)
+        return jax.tree.map(lambda x: x[chosen], self)
+
+    def select_neurons(self, indices) -> "Recording":
+        """The recording of some neurons: indices, a slice or a boolean mask (neuron,), in the order given.
+
+        **Raises** `ValueError` for no neuron, an index beyond the neurons or a mask of another length.
+        """
+        chosen = _selection("neurons", indices, self.n_neurons)
+        names = None if self.neurons is None else tuple(self.neurons[i] for i in chosen)
+        name = "spikes" if self.rates is None else "rates"
+        new = eqx.tree_at(lambda r: getattr(r, name), self, self.signal[:, :, chosen])
+        # The names are no leaf of the tree, so that tree_at does not reach them.
+        object.__setattr__(new, "neurons", names)
+        return new
+
+    def drop_constant(self) -> "Recording":
+        """The recording without the neurons whose signal never changes within the trials.
+
+        **Raises** `ValueError` when no neuron is left.
+        """
+        constant = self.constant
+        if constant.all():
+            name = "spikes" if self.rates is None else "rates"
+            raise ValueError(_constant_message(name, constant, self._labels()))
+        return self.select_neurons(~constant)
+
+    # --- what it is, for people
+
+    def summary(self) -> str:
+        """A block of four lines: sizes, bins in seconds, rates in Hz, inputs and choices."""
+        seconds = self.lengths * self.bin_width
+        rates = self.mean_rates
+        kind = "spikes" if self.rates is None else "rates"
+        choices = "none"
+        if self.choices is not None:
+            labels, numbers = np.unique(self.choices, return_counts=True)
+            choices = ", ".join(f"{label}: {n}" for label, n in zip(labels[:6], numbers[:6], strict=True))
+        return (
+            f"Recording: {kind} of {self.n_neurons} neurons in {self.n_trials} trials\n"
+            f"bins     {self.bin_width:g} s ({1000 * self.bin_width:g} ms); trials of {seconds.min():.3g} to "
+            f"{seconds.max():.3g} s, median {np.median(seconds):.3g} s\n"
+            f"rates    median {np.median(rates):.3g} Hz, from {rates.min():.3g} to {rates.max():.3g} Hz\n"
+            f"inputs   {self.n_inputs or 'none'}; choices {choices}"
+        )
+
+    def __repr__(self) -> str:
+        return self.summary()
+
+    # --- readers
+
+    @classmethod
+    def from_npz(cls, path, *, key=None, bin_width=None, drop_constant=False) -> "Recording":
+        """Read an `.npz` as the FINDR and Connector codes of the field write it.
+
+        Keys: `spikes` or `rates` (trial, time, neuron); optional `externalinputs` (trial, time, input; all
+        NaN: none), `lengths` (trial,) in bins, `choices` (trial,), and `times`. In FINDR's files `times` is
+        (trial,), the onset of each trial, and is kept as `info["onsets"]`. Files that hold a time axis there,
+        evenly spaced (time,), give the bin width by it, in seconds.
+
+        **Arguments**
+
+        - `key`: `"spikes"` or `"rates"`, needed where a file holds both.
+        - `bin_width`: in seconds; default is the time axis of the file, else 0.01, as in those codes.
+        - `drop_constant`: as for the recording.
+
+        **Raises** `FileNotFoundError`; `ValueError`, naming the file, for one that is no `.npz`, is
+        truncated, has neither key, a time axis that contradicts `bin_width`, or what a recording refuses.
+
+        Source: README of github.com/Brody-Lab/findr; `train.py` of github.com/AllenInstitute/connector.
+        """
+        found = readers.npz(path, key=key, bin_width=bin_width)
+        with readers.naming(path):
+            return cls(**found, drop_constant=drop_constant)
+
+    @classmethod
+    def from_mat(cls, path, *, drop_constant=False) -> "Recording":
+        """Read a published session of rats in the Poisson-Clicks task, 10 ms bins from the stereo click on.
+
+        `inputs` (trial, time, 2) are the numbers of left and right clicks in each bin. The stereo click that
+        opens a trial stands in both, in bin 0, as it does in the files; clicks after the trial's last bin
+        are left out. `choices` are 0 (left) and 1 (right). `info` has `gamma`, the log ratio of right to left
+        click rate, and `onsets`, the stereo click's time in the session in seconds. Trials with
+        photostimulation and trials of fewer than two bins are left out, with a warning that counts them.
+
+        **Raises** `FileNotFoundError`; `ValueError`, naming the file, for one that is truncated, of another
+        kind, without usable trials, or with what a recording refuses.
+
+        Source: format of github.com/Brody-Lab/decision_dynamics_commitment, for Luo, Kim et al. (2025), Nature.
+        """
+        found = readers.mat(path)
+        with readers.naming(path):
+            return cls(**found, drop_constant=drop_constant)
+
+    def _labels(self) -> tuple[str, ...]:
+        return self.neurons or tuple(str(i) for i in range(self.n_neurons))
+
+
+# --- parts of the door
+
+
+def _bin_width(value) -> float:
+    value = checks.positive("bin_width", value)
+    if value > 1:
+        raise ValueError(
+            f"bin_width: expected seconds, at most 1, got {value:g}: if these are milliseconds, give "
+            f"bin_width={value / 1000:g}"
+        )
+    return value
+
+
+def _inside(name, signal, mask) -> Shaped[np.ndarray, "trial time axis"]:
+    """The signal with padding set to 0, finite."""
+    if not mask.all():
+        signal = np.where(mask[:, :, None], signal, np.zeros((), signal.dtype))
+    try:
+        checks.finite(name, signal)
+    except ValueError as error:
+        raise ValueError(f"{error}; if they are the padding of shorter trials, give `lengths`") from None
+    return signal
+
+
+def _counts(signal) -> Int[np.ndarray, "trial time neuron"]:
+    """Whole, non-negative counts in the smallest signed type that holds them."""
+    whole = not np.issubdtype(signal.dtype, np.floating)
+    for word in ("negative", "fractional"):
+        bad = (
+            signal < 0 if word == "negative" else np.zeros((), bool) if whole else signal != np.floor(signal)
+        )
+        if bad.any():
+            first = tuple(int(i) for i in np.argwhere(bad)[0])
+            raise ValueError(
+                f"spikes: expected whole counts of spikes per bin, got {int(bad.sum())} {word} values, the first "
+                f"{signal[first]:g} at (trial, time, neuron) = {first}: give rates as `rates`"
+            )
+    most = int(signal.max())
+    kinds = [kind for kind in (np.int8, np.int16, np.int32) if most <= np.iinfo(kind).max]
+    if not kinds:
+        raise ValueError(f"spikes: expected counts of spikes per bin, got up to {most}")
+    return signal.astype(kinds[0])
+
+
+def _plausible(rate, bin_width, bounds) -> None:
+    low, high = bounds
+    if low <= rate <= high:
+        return
+    # Of the two ways to be wrong by 1000, name the one that would make the rates plausible.
+    better = bin_width * 1000 if rate > high else bin_width / 1000
+    raise ValueError(
+        f"spikes: expected a mean rate of {low:g} to {high:g} Hz, got {rate:.3g} Hz in bins of {bin_width:g} s: "
+        f"bin_width is in seconds (10 ms is 0.01); is it {better:g}? If the rates are right, widen "
+        "`plausible_rates`"
+    )
+
+
+def _inputs(value, mask) -> Float[np.ndarray, "trial time input"]:
+    if np.ndim(value) == 2:
+        raise ValueError(
+            f"inputs: expected axes (trial, time, input), got an array of shape {np.shape(value)}: for one input add "
+            "the axis, inputs[:, :, None]"
+        )
+    sizes = dict(zip(axes.AXES, mask.shape, strict=False))
+    value = np.asarray(checks.array("inputs", value, ("trial", "time", "input"), sizes=sizes, padded=True))
+    return _inside("inputs", value, mask).astype(np.float32)
+
+
+def _per_trial(name, value, n_trials) -> Shaped[np.ndarray, "trial ..."]:
+    value = np.asarray(value)
+    if value.ndim < 1 or value.shape[0] != n_trials:
+        raise ValueError(
+            f"{name}: expected a value for each of the {n_trials} trials, got shape {value.shape}"
+        )
+    return value
+
+
+def _whole(name, value, n_trials) -> Int[np.ndarray, " trial"]:
+    value = np.asarray(checks.array(name, value, ("trial",), sizes={"trial": n_trials}))
+    if (value != np.floor(value)).any():
+        raise ValueError(f"{name}: expected whole numbers, got {value[value != np.floor(value)][0]:g}")
+    return value.astype(np.int64)
+
+
+def _names(neurons, n_neurons) -> tuple[str, ...] | None:
+    if neurons is None:
+        return None
+    names = tuple(str(name) for name in neurons)
+    if len(names) != n_neurons:
+        raise ValueError(
+            f"neurons: expected {n_neurons} names, one for each neuron (last axis), got {len(names)}"
+        )
+    return names
+
+
+def _constant_message(name, constant, labels) -> str:
+    bad = [labels[i] for i in np.flatnonzero(constant)]
+    shown = ", ".join(bad[:10]) + (", ..." if len(bad) > 10 else "")
+    advice = "there is nothing to analyse" if constant.all() else "drop them with drop_constant=True"
+    return f"{name}: expected neurons that vary, got {len(bad)} constant of {len(labels)} ({shown}): {advice}"
+
+
+def _selection(name, indices, n) -> Int[np.ndarray, " chosen"]:
+    if isinstance(indices, slice):
+        indices = np.arange(n)[indices]
+    indices = np.atleast_1d(np.asarray(indices))
+    if indices.dtype == bool:
+        if indices.shape != (n,):
+            raise ValueError(f"{name}: expected a mask of shape ({n},), got {indices.shape}")
+        indices = np.flatnonzero(indices)
+    if indices.size == 0:
+        raise ValueError(f"{name}: expected at least one, got none")
+    if indices.ndim != 1 or not np.issubdtype(indices.dtype, np.integer):
+        raise ValueError(
+            f"{name}: expected indices, a slice or a mask, got {indices.dtype} of shape {indices.shape}"
+        )
+    if (indices < -n).any() or (indices >= n).any():
+        raise ValueError(f"{name}: expected indices below {n}, got {int(indices[np.abs(indices).argmax()])}")
+    return np.where(indices < 0, indices + n, indices).astype(np.int64)

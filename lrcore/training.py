@@ -1,0 +1,296 @@
+"""The one training loop: everything that is trained by gradients is trained here."""
+
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from tqdm import tqdm
+
+from . import checks
+
+
+class Fit(eqx.Module):
+    """What training leaves behind.
+
+    - `model`: the best model on the validation data (the last one without validation data).
+    - `losses`: (step,) training loss of each step that was run.
+    - `validation`: (check,) validation loss after each chunk of steps; empty without validation data.
+    - `best_step`: number of steps after which `model` stood.
+    - `stopped`: why training ended: `"finished"`, `"no progress"`, `"interrupted"` or `"diverged"`.
+    """
+
+    model: PyTree
+    losses: Float[np.ndarray, " step"]
+    validation: Float[np.ndarray, " check"]
+    best_step: int
+    stopped: str
+
+
+class _State(eqx.Module):
+    """Everything that a resumed run needs. Its shapes are fixed, so that a checkpoint is one array after another."""
+
+    parameters: PyTree
+    average: PyTree
+    best: PyTree
+    optimizer: PyTree
+    step: Array
+    best_loss: Array
+    best_step: Array
+    losses: Array | np.ndarray
+    validation: Array | np.ndarray
+
+
+@functools.cache
+def adam(learning_rate: float, steps: int) -> optax.GradientTransformation:
+    """Adam with a warm-up, a cosine decay to nothing, and clipped gradients. Cached, so that a second fit compiles
+    nothing."""
+    warm = max(steps // 50, 1)
+    rate = optax.warmup_cosine_decay_schedule(0.0, learning_rate, warm, max(steps, warm + 1))
+    return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
+
+
+def fit(
+    model: PyTree,
+    loss: Callable,
+    data: PyTree,
+    *,
+    key: PRNGKeyArray,
+    steps: int,
+    batch_size: int,
+    learning_rate: float = 1e-3,
+    optimizer: optax.GradientTransformation | None = None,
+    validation: PyTree = None,
+    patience: int | None = None,
+    average: bool = True,
+    margin: float = 0.0,
+    chunk: int = 100,
+    checkpoint: str | os.PathLike | None = None,
+    progress: bool = True,
+    name: str = "training",
+) -> Fit:
+    """Minimise `loss` over the floating-point leaves of `model`.
+
+    **Arguments**
+
+    - `model`: a PyTree (an `equinox.Module`).
+    - `loss`: `loss(model, batch, key)` -> scalar; a module-level function is compiled once for all fits.
+    - `data`: PyTree of arrays that share their first axis, from which batches are drawn with replacement.
+    - `key`: step `i` uses `fold_in(key, i)`, so that a resumed run repeats an uninterrupted one exactly.
+    - `steps`, `batch_size`, `learning_rate`: `steps` is rounded up to whole chunks.
+    - `optimizer`: an optax transformation in place of `adam(learning_rate, steps)`.
+    - `validation`: data of the same kind; the best model on it is returned.
+    - `patience`: stop after this many chunks without a better validation loss.
+    - `average`: validate and return an average of the parameters over about the last tenth of the steps so far, which
+      takes the noise of the batches out of them.
+    - `margin`: a later model takes the place of the best one even where its validation loss is larger by less than this
+      fraction, as differences of that size are chance.
+    - `chunk`: steps compiled into one scan; between chunks there is validation, progress, checkpoint.
+    - `checkpoint`: a file. It is written after every chunk, whole or not at all, and an existing one is resumed.
+    - `progress`: a progress bar on the error stream, called `name`.
+
+    An interruption (Ctrl-C) ends training and returns the best model so far.
+
+    **Raises** `ValueError` for a checkpoint of another model, other data or other settings; `ValueError` for data
+    whose first axes differ; `FloatingPointError` when the very first chunk already diverges.
+
+    >>> import jax.numpy as jnp, jax.random as jr
+    >>> def loss(model, batch, key):
+    ...     return jnp.mean((model - batch) ** 2)
+    >>> data = jnp.full(10, 3.0)
+    >>> done = fit(jnp.zeros(()), loss, data, key=jr.key(0), steps=300, batch_size=5, learning_rate=0.1, progress=False)
+    >>> abs(float(done.model) - 3.0) < 0.01, len(done.losses)
+    (True, 300)
+    """
+    steps, chunk = checks.count("steps", steps), checks.count("chunk", chunk)
+    batch_size = checks.count("batch_size", batch_size)
+    n_chunks = -(-steps // chunk)
+    chunk = -(-steps // n_chunks)
+    optimizer = optimizer or adam(learning_rate, n_chunks * chunk)
+    _same_first_axis("data", data)
+    if validation is not None:
+        _same_first_axis("validation", validation)
+
+    parameters, static = eqx.partition(model, eqx.is_inexact_array)
+    state = _State(
+        parameters=parameters,
+        average=parameters,
+        best=parameters,
+        optimizer=eqx.filter_jit(optimizer.init)(parameters),
+        step=jnp.array(0),
+        best_loss=jnp.asarray(
+            np.inf, jnp.result_type(float)
+        ),  # not of a weak type, or the second chunk would compile anew
+        best_step=jnp.array(0),
+        losses=np.full(n_chunks * chunk, np.nan, np.float32),
+        validation=np.full(n_chunks, np.nan, np.float32),
+    )
+    if checkpoint is not None:
+        settings = [
+            n_chunks,
+            chunk,
+            batch_size,
+            average,
+            margin,
+            learning_rate,
+            getattr(loss, "__qualname__", ""),
+        ]
+        mark = _fingerprint(settings, state, data, validation, jr.key_data(key))
+        state = _load(checkpoint, state, mark)
+
+    stopped = "finished"
+    bar = tqdm(total=n_chunks * chunk, initial=int(state.step), desc=name, disable=not progress, leave=False)
+    try:
+        while (done := int(state.step)) < n_chunks * chunk:
+            check = done // chunk
+            if patience is not None and (check - int(state.best_step) // chunk) > patience:
+                stopped = "no progress"
+                break
+            new, losses, score = _run(
+                state, static, loss, data, validation, key, optimizer, batch_size, chunk, average, margin
+            )
+            losses = np.asarray(losses)
+            if not np.isfinite(losses[-1]):
+                stopped = "diverged"
+                break
+            state = eqx.tree_at(
+                lambda s: (s.losses, s.validation),
+                new,
+                (
+                    np.concatenate([state.losses[:done], losses, state.losses[done + chunk :]]),
+                    np.concatenate(
+                        [state.validation[:check], [np.float32(score)], state.validation[check + 1 :]]
+                    ),
+                ),
+            )
+            if checkpoint is not None:
+                _save(checkpoint, state, mark)
+            bar.update(chunk)
+            bar.set_postfix(loss=f"{losses.mean():.4g}", validation=f"{float(score):.4g}")
+    except KeyboardInterrupt:
+        stopped = "interrupted"
+    finally:
+        bar.close()
+    done = int(state.step)
+    if stopped == "diverged" and done == 0:
+        raise FloatingPointError(
+            f"{name}: the loss is not finite within the first {chunk} steps: lower learning_rate, check the data"
+        )
+    return Fit(
+        model=eqx.combine(state.best, static),
+        losses=state.losses[:done],
+        validation=state.validation[: done // chunk] if validation is not None else state.validation[:0],
+        best_step=int(state.best_step),
+        stopped=stopped,
+    )
+
+
+@eqx.filter_jit
+def _run(state, static, loss, data, validation, key, optimizer, batch_size, chunk, average, margin):
+    """`chunk` steps in one scan, then the validation loss."""
+    size = len(jax.tree.leaves(data)[0])
+
+    def step(carry, index):
+        parameters, averaged, moments = carry
+        batch_key, loss_key = jr.split(jr.fold_in(key, index))
+        rows = jr.randint(batch_key, (batch_size,), 0, size)
+        batch = jax.tree.map(lambda leaf: leaf[rows], data)
+        value, gradient = jax.value_and_grad(lambda p: loss(eqx.combine(p, static), batch, loss_key))(
+            parameters
+        )
+        updates, moments = optimizer.update(gradient, moments, parameters)
+        parameters = optax.apply_updates(parameters, updates)
+        decay = index / (index + 10.0) if average else 0.0
+        averaged = jax.tree.map(lambda a, p: decay * a + (1 - decay) * p, averaged, parameters)
+        return (parameters, averaged, moments), value
+
+    start = (state.parameters, state.average, state.optimizer)
+    (parameters, averaged, moments), losses = jax.lax.scan(step, start, state.step + jnp.arange(chunk))
+    done = state.step + chunk
+    score = jnp.array(jnp.nan)
+    better = jnp.array(True)
+    if validation is not None:
+        score = loss(eqx.combine(averaged, static), validation, jr.fold_in(key, 2**31 - 1))
+        better = score - margin * jnp.abs(score) < state.best_loss
+    best = jax.tree.map(lambda new, old: jnp.where(better, new, old), averaged, state.best)
+    state = _State(
+        parameters=parameters,
+        average=averaged,
+        best=best,
+        optimizer=moments,
+        step=done,
+        best_loss=jnp.fmin(score, state.best_loss),
+        best_step=jnp.where(better, done, state.best_step),
+        losses=state.losses,
+        validation=state.validation,
+    )
+    return state, losses, score
+
+
+def _same_first_axis(name: str, data) -> None:
+    sizes = {len(leaf) for leaf in jax.tree.leaves(data)}
+    if len(sizes) != 1 or 0 in sizes:
+        raise ValueError(
+            f"{name}: expected arrays that share a first axis of at least one row, got sizes {sorted(sizes)}"
+        )
+
+
+def _fingerprint(settings: list, *trees: Any) -> str:
+    """A hash of the settings, of the shapes and of every value that a run starts from."""
+    digest = hashlib.sha256(json.dumps(settings).encode())
+    for leaf in jax.tree.leaves(trees):
+        leaf = np.asarray(leaf)
+        digest.update(f"{leaf.shape}{leaf.dtype}".encode() + np.ascontiguousarray(leaf).tobytes())
+    return digest.hexdigest()
+
+
+_MAGIC = b"lrcore checkpoint 1\n"
+
+
+def _save(path, state: _State, mark: str) -> None:
+    write_whole(
+        path, lambda file: (file.write(_MAGIC + mark.encode()), eqx.tree_serialise_leaves(file, state))
+    )
+
+
+def _load(path, state: _State, mark: str) -> _State:
+    if not Path(path).exists():
+        return state
+    with open(path, "rb") as file:
+        if file.read(len(_MAGIC)) != _MAGIC:
+            raise ValueError(
+                f"checkpoint: expected a checkpoint of lrcore, got another file at {path}: name another"
+            )
+        if file.read(64).decode(errors="replace") != mark:
+            raise ValueError(
+                f"checkpoint: {path} belongs to another model, other data, another key or other settings: name another "
+                "file, or remove it to start anew"
+            )
+        try:
+            return eqx.tree_deserialise_leaves(file, state)
+        except Exception as error:
+            raise ValueError(
+                f"checkpoint: {path} is damaged or truncated: remove it to start anew"
+            ) from error
+
+
+def write_whole(path, write: Callable) -> None:
+    """Write a file whole or not at all: to a neighbour first, which then takes its place."""
+    path = Path(path)
+    neighbour = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with open(neighbour, "wb") as file:
+            write(file)
+        os.replace(neighbour, path)
+    finally:
+        neighbour.unlink(missing_ok=True)

@@ -1,0 +1,149 @@
+"""The built pages in a real browser that reaches nothing but this machine."""
+
+import functools
+import json
+import re
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import yaml
+from common import NAMES, ROOT
+
+HTML = ROOT / "_build" / "html"
+CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
+PAGES = sorted(p.relative_to(HTML).as_posix() for p in HTML.glob("book/*.html")) + ["genindex.html"]
+
+if not (HTML / "index.html").exists():
+    pytest.skip("the book is not built: run `make book`", allow_module_level=True)
+if not (CHROMIUM.exists() and DRIVER.exists()):
+    pytest.skip("no Chromium: install Debian's chromium and chromium-driver", allow_module_level=True)
+
+from selenium import webdriver  # noqa: E402
+
+WIDTHS, THEMES = (1280, 390), ("light", "dark")
+FLAGS = """--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run
+    --disable-background-networking --disable-component-update --disable-sync
+    --disable-dev-shm-usage --hide-scrollbars""".split()
+
+# The ratio of contrast (WCAG 2) of the text of each element that has some.
+CONTRAST = """
+const light = c => { const v = c.map(x => x / 255).map(x => x <= .03928 ? x / 12.92 : ((x + .055) / 1.055) ** 2.4);
+                     return .2126 * v[0] + .7152 * v[1] + .0722 * v[2]; };
+const rgba = s => { const v = s.match(/[\\d.]+/g).map(Number); return v.length > 3 ? v : [...v, 1]; };
+const ground = e => { for (; e; e = e.parentElement) {
+    const c = rgba(getComputedStyle(e).backgroundColor); if (c[3] > .5) return c; } return [255, 255, 255, 1]; };
+const ratio = e => { const a = light(rgba(getComputedStyle(e).color).slice(0, 3)), b = light(ground(e).slice(0, 3));
+                     return (Math.max(a, b) + .05) / (Math.min(a, b) + .05); };
+const parts = "article p, article li, article td, article h1, article h2, article figcaption, article pre";
+return [...document.querySelectorAll(parts)].filter(e => e.offsetParent && e.innerText.trim())
+    .map(e => [ratio(e), e.innerText.slice(0, 60)]).filter(r => r[0] < 4.5);
+"""
+READY = """
+const done = arguments[0];
+const typeset = window.MathJax?.startup?.promise ?? Promise.resolve();
+const pictures = [...document.images].map(i => { i.loading = "eager"; return i.decode().catch(() => 0); });
+Promise.all([typeset, ...pictures]).then(() => setTimeout(() => done(true), 100));
+"""
+# What is wider than the page, with its place, to mend it by.
+WIDE = """
+const inside = e => { for (; e; e = e.parentElement) if (["auto", "scroll", "hidden"].includes(
+    getComputedStyle(e).overflowX)) return true; return false; };
+return [document.scrollingElement.scrollWidth, [...document.querySelectorAll("article *")]
+    .filter(e => e.getBoundingClientRect().right > innerWidth + 1 && !inside(e.parentElement))
+    .map(e => e.outerHTML.slice(0, 120)).slice(0, 5)];
+"""
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def address():
+    handler = functools.partial(Quiet, directory=str(HTML))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('browser')}"):
+        options.add_argument(flag)
+    options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
+    found = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
+    found.set_script_timeout(30)
+    yield found
+    found.quit()
+
+
+def resize(browser, width):
+    """The size of the page itself: a window cannot be made as narrow as a telephone."""
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
+
+def requests_that_went_wrong(browser, address):
+    wrong = []
+    for entry in browser.get_log("performance"):
+        message = json.loads(entry["message"])["message"]
+        values = message["params"]
+        if message["method"] == "Network.requestWillBeSent":
+            url = values["request"]["url"]
+            if not url.startswith((address, "data:", "blob:", "chrome:")):
+                wrong.append(url)
+        elif message["method"] == "Network.loadingFailed" and not values.get("canceled"):
+            wrong.append(values["errorText"])
+        elif message["method"] == "Network.responseReceived":
+            answer = values["response"]
+            if answer["status"] >= 400 and not answer["url"].endswith("/favicon.ico"):
+                wrong.append(f"{answer['status']} {answer['url']}")
+    return wrong
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page(browser, address, page):
+    source = (HTML / page).read_text()
+    has_mathematics = re.search(r'class="[^"]*\bmath\b', source) is not None
+    browser.get_log("performance"), browser.get_log("browser")  # what the page before left
+    resize(browser, WIDTHS[0])
+    browser.get(f"{address}/{page}")
+    browser.execute_async_script(READY)
+
+    assert not requests_that_went_wrong(browser, address)
+    errors = [e["message"] for e in browser.get_log("browser") if e["level"] == "SEVERE"]
+    assert not [e for e in errors if "favicon.ico" not in e]
+    text = browser.execute_script(
+        "const a = document.querySelector('article').cloneNode(true);"
+        "a.querySelectorAll('pre, code, script, mjx-assistive-mml').forEach(e => e.remove()); return a.textContent"
+    )
+    assert not re.findall(r"\\\(|\\\[|\$\$|\{glue:|\{numref\}|\\begin\{", text)
+    assert not browser.execute_script("return document.querySelectorAll('mjx-merror').length")
+    if has_mathematics:
+        assert browser.execute_script("return document.querySelectorAll('mjx-container svg').length")
+    broken = "return [...document.images].filter(i => !i.naturalWidth).map(i => i.src)"
+    assert not browser.execute_script(broken)
+
+    for theme in THEMES:
+        browser.execute_script("document.documentElement.dataset.theme = arguments[0]", theme)
+        for width in WIDTHS:
+            resize(browser, width)
+            wide, elements = browser.execute_script(WIDE)
+            assert wide <= width, f"{theme}, {width} px wide: the page scrolls sideways: {elements}"
+        assert not browser.execute_script(CONTRAST), theme
+
+
+@pytest.mark.parametrize("chapter", NAMES)
+def test_the_colab_link_leads_to_the_chapter(chapter):
+    repository = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]
+    place = repository["url"].removeprefix("https://") + "/blob/" + repository["branch"]
+    address = "https://colab.research.google.com/" + place.replace("github.com", "github", 1)
+    page = (HTML / "book" / f"{chapter}.html").read_text()
+    assert f'href="{address}/book/{chapter}.ipynb">Open in Colab</a>' in page

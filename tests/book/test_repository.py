@@ -1,0 +1,52 @@
+"""Rules that the whole repository keeps."""
+
+import re
+import subprocess
+import tomllib
+
+import yaml
+from common import CHAPTERS, ROOT, tracked_files
+
+CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text())
+
+
+def test_the_repository_is_named_in_one_place():
+    address = CONFIG["repository"]["url"].removeprefix("https://").encode()
+    named = [str(p.relative_to(ROOT)) for p in tracked_files() if address in p.read_bytes()]
+    assert named == ["_config.yml"]
+
+
+def test_every_chapter_is_in_the_table_of_contents():
+    contents = (ROOT / "_toc.yml").read_text()
+    assert CHAPTERS
+    for chapter in CHAPTERS:
+        assert f"book/{chapter.name}\n" in contents  # with the extension: the pair shares its name
+
+
+def test_every_dependency_is_pinned_and_explained():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = project["dependencies"] + sum(project["optional-dependencies"].values(), [])
+    names = {re.match(r"[\w-]+", line)[0] for line in wanted} - {"lrcore"}
+    pinned = set(re.findall(r"^([\w-]+)==", (ROOT / "requirements.txt").read_text(), re.MULTILINE))
+    assert names - pinned <= {"pynwb", "pre-commit"}  # an extra, and a tool of the developer
+    explained = (ROOT / "CONTRIBUTING.md").read_text()
+    assert not {name for name in names if f"`{name}`" not in explained}
+
+
+def test_every_module_is_in_the_reference():
+    inner = {"__init__", "activation", "axes", "checks", "readers"}  # met through the others only
+    modules = {p.stem for p in (ROOT / "lrcore").glob("*.py")} - inner
+    reference = (ROOT / "book" / "api.md").read_text()
+    assert {m for m in modules if f"automodule:: lrcore.{m}\n" not in reference} == set()
+
+
+def test_make_says_so_when_there_is_no_python(tmp_path):
+    for tool in ("make", "sh", "test", "echo", "sed", "expand"):
+        found = subprocess.run(["sh", "-c", f"command -v {tool}"], capture_output=True, text=True)
+        if found.stdout.startswith("/"):
+            (tmp_path / tool).symlink_to(found.stdout.strip())
+    command = ["make", "-C", str(ROOT), "book"]
+    done = subprocess.run(command, env={"PATH": str(tmp_path)}, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "No Python 3.11 or newer found" in done.stdout
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,157 @@
+"""Distances against closed forms and linear programming; gauges undone."""
+
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
+
+import lrcore as lr
+from lrcore import compare
+
+RNG = np.random.default_rng(0)
+
+
+def network(n=80, rank=2, seed=0) -> lr.LowRankNetwork:
+    rng = np.random.default_rng(seed)
+    m = rng.normal(size=(n, rank)) @ rng.normal(size=(rank, rank))
+    return lr.LowRankNetwork(m, rng.normal(size=(n, rank)), rng.normal(size=(n, 1)), rng.normal(size=n))
+
+
+def gauges():
+    """A with condition number up to 100."""
+
+    def build(values):
+        seed, spread, size = values
+        left, right = (np.linalg.qr(x)[0] for x in np.random.default_rng(seed).normal(size=(2, 2, 2)))
+        return size * (left * np.geomspace(1, spread, 2)) @ right
+
+    return st.tuples(st.integers(0, 2**31), st.floats(1, 100), st.floats(0.1, 10)).map(build)
+
+
+def test_sinkhorn_is_half_the_optimal_assignment():
+    x, y = RNG.normal(size=(100, 2)), RNG.normal(size=(100, 2)) * [1, 2] + [1, 0]
+    cost = cdist(x, y, "sqeuclidean") / 2
+    exact = cost[linear_sum_assignment(cost)].mean()
+    assert compare.sinkhorn(x, y) == pytest.approx(exact, rel=0.02)
+
+
+def test_sinkhorn_is_the_formula_by_hand():
+    """Entropic transport by plain iterations in numpy, debiased."""
+    x, y, epsilon = RNG.normal(size=(100, 2)), RNG.normal(size=(100, 2)) + 0.5, 0.5**2
+
+    def transport(x, y):
+        cost = cdist(x, y, "sqeuclidean") / 2
+        f, g = np.zeros(len(x)), np.zeros(len(y))
+        for _ in range(2000):
+            f = -epsilon * np.log(np.mean(np.exp((g[None] - cost) / epsilon), axis=1))
+            g = -epsilon * np.log(np.mean(np.exp((f[:, None] - cost) / epsilon), axis=0))
+        return f.mean() + g.mean()
+
+    expected = transport(x, y) - (transport(x, x) + transport(y, y)) / 2
+    assert compare.sinkhorn(x, y, blur=0.5) == pytest.approx(expected, rel=0.02, abs=1e-3)
+
+
+def test_sinkhorn_of_a_shift_and_of_itself():
+    x = RNG.normal(size=(100, 2))
+    assert compare.sinkhorn(x, x) == pytest.approx(0, abs=1e-4)
+    assert compare.sinkhorn(x, x + [0.6, 0.8]) == pytest.approx(0.5, rel=0.01)
+    y = RNG.normal(size=(100, 2)) + 0.5
+    assert compare.sinkhorn(x, y) == pytest.approx(compare.sinkhorn(y, x), rel=0.01)
+
+
+def test_dissimilarity_adds_both_terms():
+    """Gaussians: W_2^2 / 2 of N(0, I) with itself vanishes, E||(A - B) m||^2 / R = |A - B|^2 / R."""
+    p, q = lr.systems.ring(), lr.systems.limit_cycle()
+    expected = (0.8**2 + 0.8**2) / 2
+    found = compare.dissimilarity(p, q, key=jr.key(0), n_neurons=150)
+    assert found == pytest.approx(expected, abs=0.2)
+    assert compare.dissimilarity(p, p, key=jr.key(0), n_neurons=150) < 0.1
+    e = q.sample(jr.key(1), 400)
+    assert compare.dissimilarity(lr.Empirical(e), q, key=jr.key(0), n_neurons=150) < 0.5 * expected
+
+
+def test_lint_is_blind_to_what_sorting_forgets():
+    p = network()
+    order = RNG.permutation(80)
+    shuffled = lr.LowRankNetwork(p.m[order], p.n[order], p.b[order], p.d[order])
+    assert compare.lint_dissimilarity(p, shuffled) == pytest.approx(0, abs=1e-6)
+    # The part of n orthogonal to m is projected out.
+    q, _ = np.linalg.qr(np.asarray(p.m, float), mode="complete")
+    off = lr.LowRankNetwork(p.m, p.n + 3 * q[:, 2:4])
+    assert compare.lint_dissimilarity(p, off) == pytest.approx(0, abs=1e-5)
+    m, n = np.asarray(p.m, float), np.asarray(p.n, float)
+    other = network(seed=1)
+    effective = [
+        np.sort((x @ (np.linalg.pinv(x) @ y).T @ x.T).ravel()) for x, y in ((m, n), (other.m, other.n))
+    ]
+    expected = 1 - np.corrcoef(*effective)[0, 1]
+    assert compare.lint_dissimilarity(p, other) == pytest.approx(expected, abs=1e-5)
+
+
+@settings(max_examples=200, deadline=None)
+@given(gauges())
+def test_gauge_changes_no_distance(gauge):
+    """Rates, J and its distances are those of the network; whitening and alignment undo the gauge."""
+    p, other = network(), network(seed=1)
+    moved = compare.transform(p, gauge)
+    off = 1e-5 * np.linalg.cond(gauge)
+    np.testing.assert_allclose(moved.recurrent_weights(), p.recurrent_weights(), atol=off)
+    before, after = compare.lint_dissimilarity(p, other), compare.lint_dissimilarity(moved, other)
+    assert after == pytest.approx(before, abs=1e-3)
+    back = compare.transform(moved, compare.alignment(moved, p))
+    np.testing.assert_allclose(back.m, p.m, atol=off)
+    np.testing.assert_allclose(back.n, p.n, atol=10 * off)
+    white = [compare.transform(x, compare.whitening(x)) for x in (p, moved)]
+    for x in white:
+        np.testing.assert_allclose(x.m.T @ x.m / 80, np.eye(2), atol=1e-4)
+    # What whitening leaves open is a rotation or reflection, and Procrustes finds it.
+    rotation = compare.alignment(white[1], white[0], rotation_only=True)
+    np.testing.assert_allclose(rotation @ rotation.T, np.eye(2), atol=1e-6)
+    aligned = compare.transform(white[1], rotation)
+    np.testing.assert_allclose(aligned.m, white[0].m, atol=off + 1e-4)
+    np.testing.assert_allclose(aligned.n, white[0].n, atol=10 * off + 1e-3)
+
+
+def test_transform_keeps_what_has_no_gauge():
+    p = network()
+    moved = compare.transform(p, np.array([[2.0, 1.0], [0.0, 1.0]]))
+    np.testing.assert_array_equal(moved.b, p.b)
+    np.testing.assert_array_equal(moved.d, p.d)
+    assert (moved.activation, moved.tau) == (p.activation, p.tau)
+    np.testing.assert_allclose(moved.m @ moved.n.T, p.m @ p.n.T, atol=1e-4)
+
+
+BAD = {
+    "other dimension": (lambda: compare.sinkhorn(np.zeros((5, 2)), np.zeros((5, 3))), "^y: expected 2 along"),
+    "nan": (lambda: compare.sinkhorn(np.full((5, 2), np.nan), np.zeros((5, 2))), "^x: expected finite"),
+    "blur": (
+        lambda: compare.sinkhorn(np.zeros((5, 2)), np.ones((5, 2)), blur=-1.0),
+        "^blur: expected a positive",
+    ),
+    "networks of other sizes": (
+        lambda: compare.lint_dissimilarity(network(), network(n=70)),
+        "^expected networks of the same size, got 80 and 70 neurons",
+    ),
+    "singular gauge": (
+        lambda: compare.transform(network(), np.ones((2, 2))),
+        "^gauge: expected an invertible",
+    ),
+    "gauge of another rank": (lambda: compare.transform(network(), np.eye(3)), "^gauge: expected 2 along"),
+    "other neurons": (lambda: compare.alignment(network(), network(n=70)), "^expected the same neurons"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_refused(case):
+    call, words = BAD[case]
+    with pytest.raises(ValueError, match=words):
+        call()
+
+
+def test_distances_are_plain_numbers():
+    assert isinstance(compare.sinkhorn(jnp.zeros((5, 1)), jnp.ones((5, 1))), float)
+    assert isinstance(compare.lint_dissimilarity(network(), network()), float)

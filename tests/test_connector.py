@@ -1,0 +1,325 @@
+"""Connector: two forms of one distribution, whole networks from it, and files that give the same one back."""
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+from scipy import stats
+
+import lrcore as lr
+from lrcore import connector, training
+
+ALPHA = 0.1
+QUICK = {"steps": 200, "batch_size": 256, "n_targets": 512, "progress": False}
+
+
+@pytest.fixture(scope="module")
+def plain() -> tuple:
+    """quadstable: m and n alone."""
+    network = lr.systems.quadstable().sample(jr.key(0), 300)
+    latents = lr.systems.trajectories(network, points=10, steps=60)
+    return network, latents, lr.Connector.fit(latents, network.embedding, alpha=ALPHA, key=jr.key(1), **QUICK)
+
+
+@pytest.fixture(scope="module")
+def driven() -> tuple:
+    """Inputs, and a bias that all neurons share: a coordinate without density."""
+    rng = np.random.default_rng(0)
+    m, b = rng.normal(size=(80, 2)), rng.normal(size=(80, 1))
+    network = lr.LowRankNetwork(m, 1.5 * m + 0.5 * rng.normal(size=(80, 2)), b, np.full(80, 0.3), tau=0.2)
+    inputs = rng.normal(size=(20, 30, 1))
+    latents = network.simulate(rng.normal(size=(20, 2)), inputs, ALPHA * 0.2)
+    options = {
+        "inputs": inputs,
+        "alpha": ALPHA,
+        "sigma": 0.5,
+        "tau": 0.2,
+        "tolerance": 0.03,
+        "key": jr.key(1),
+    }
+    return network, latents, lr.Connector.fit(latents, network.embedding, **options, **QUICK)
+
+
+@pytest.fixture(scope="module", params=["plain", "driven"])
+def fitted(request) -> tuple:
+    return request.getfixturevalue(request.param)
+
+
+def test_conditional_mean_is_the_closed_form(fitted):
+    network, latents, found = fitted
+    e = network.embedding
+    np.testing.assert_array_equal(found.conditional_mean(e), found.maxent.conditional_mean(e))
+    np.testing.assert_allclose(found.conditional_mean(e.array[3]), found.maxent.n[3], atol=1e-3)
+    np.testing.assert_array_equal(found.embedding.array, e.array)
+    assert found.alpha == ALPHA and found.activation == "tanh"
+    # The flow was trained on it: it explains nearly all of its variance.
+    exact, flow = (found.conditional_mean(e, method=method) for method in ("exact", "flow"))
+    assert float(jnp.mean((flow - exact) ** 2)) < 0.15 * float(exact.var())
+    assert found.conditional_mean(e.array[None, :4], method="flow").shape == (1, 4, 2)
+
+
+def test_samples_are_of_the_recorded_kind(fitted):
+    network, _, found = fitted
+    for method in ("exact", "flow"):
+        drawn = found.sample(jr.key(3), 1000, method=method)
+        assert drawn.n_neurons == 1000 and drawn.activation == "tanh" and drawn.tau == found.tau
+        assert (drawn.b is None) == (network.b is None) and (drawn.d is None) == (network.d is None)
+        if network.d is not None:
+            np.testing.assert_array_equal(drawn.d, np.full(1000, 0.3, np.float32))
+        columns = np.asarray(network.embedding.array, float)
+        np.testing.assert_allclose(drawn.embedding.array.mean(axis=0), columns.mean(axis=0), atol=0.3)
+        np.testing.assert_allclose(drawn.embedding.array.std(axis=0), columns.std(axis=0), atol=0.3)
+        spread = np.asarray(drawn.n - found.conditional_mean(drawn.embedding, method=method))
+        np.testing.assert_allclose(np.cov(spread.T), found.sigma**2 * np.eye(2), atol=0.2 * found.sigma)
+
+
+@pytest.mark.parametrize("n_neurons", [2, 3, 100, 1000])
+@pytest.mark.parametrize("independent", [False, True], ids=["even", "independent"])
+def test_any_number_of_neurons(plain, n_neurons, independent):
+    found = plain[2]
+    one, same, other = (found.sample(jr.key(k), n_neurons, independent=independent) for k in (0, 0, 1))
+    assert one.n.shape == (n_neurons, 2) and np.isfinite(one.n).all()
+    np.testing.assert_array_equal(one.n, same.n)
+    assert not np.isclose(one.n, other.n).all()
+
+
+def test_sigma_zero_is_the_mean_itself(fitted):
+    _, _, found = fitted
+    for method in ("exact", "flow"):
+        drawn = found.sample(jr.key(3), 100, sigma=0.0, method=method)
+        np.testing.assert_allclose(drawn.n, found.conditional_mean(drawn.embedding, method=method), atol=1e-4)
+
+
+def test_even_draws_are_standard_normal_and_even():
+    for n, dim in ((1, 2), (1000, 3), (4096, 2)):
+        base = np.asarray(connector._base(jr.key(5), n, dim, False), float)
+        assert base.shape == (n, dim) and np.isfinite(base).all()
+    for column in base.T:
+        # Far closer to the normal distribution than independent draws: one in a thousand of those is below 0.006.
+        assert stats.kstest(column, "norm").statistic < 0.003
+    assert abs(np.corrcoef(base.T)[0, 1]) < 0.01
+    # Each point follows the distribution exactly: the first one over many keys.
+    first = np.array([connector._base(jr.key(k), 4, 2, False)[0] for k in range(300)])
+    assert stats.kstest(first[:, 0], "norm").pvalue > 1e-3
+    single = np.asarray(connector._base(jr.key(0), 1, 1, False))
+    np.testing.assert_array_equal(single, connector._base(jr.key(0), 1, 1, False))
+
+
+def test_drift_is_the_expectation_over_fresh_neurons(fitted):
+    network, latents, found = fitted
+    z = latents[:6, ::20]
+    u = None if network.b is None else jnp.full((*z.shape[:-1], 1), 0.4)
+    mean_field = found.drift(z, u)
+    assert mean_field.shape == z.shape
+    e = found.sample(jr.key(9), 20_000, sigma=0.0, independent=True)
+    each = jnp.tanh(e.embedding.potential(z, u))[..., None] * e.n[None, None]
+    error = each.std(axis=2) / np.sqrt(20_000)
+    assert (jnp.abs(mean_field - each.mean(axis=2)) < 5 * error + 2e-3).all()
+    np.testing.assert_allclose(
+        found.drift(z[0, 0], None if u is None else u[0, 0]), mean_field[0, 0], atol=1e-5
+    )
+    assert float(jnp.abs(found.drift(z, u, method="flow") - mean_field).max()) < 0.5
+
+
+def test_sampled_networks_move_as_the_data(plain):
+    network, _, found = plain
+    z = lr.systems.grid(10, 2.0)
+    size = float(jnp.sqrt(jnp.mean(network.drift(z) ** 2)))
+    fresh = found.sample(jr.key(3), 1000, sigma=0.0)
+    assert lr.flowfield.drift_error(fresh.drift, network.drift, z) < 0.3 * size
+    together = [found.posterior(jr.key(3), n) for n in (None, 500)]
+    assert together[0].n_neurons == 300 and together[1].n_neurons == 500
+    np.testing.assert_array_equal(together[0].m, network.m)
+    alone = found.sample(jr.key(3), 500, independent=True)
+    off = [lr.flowfield.drift_error(net.drift, network.drift, z) for net in (*together, alone)]
+    assert max(off[:2]) < 0.4 * off[2]
+
+
+def test_log_prob_is_the_product_of_both_factors(fitted):
+    network, _, found = fitted
+    n = network.n[:20]
+    e = found.embedding.like(network.embedding.array[:20])
+    varying = e.array[:, : 2 if network.b is None else 3]
+    marginal = found.embedding_flow.log_prob(varying)
+    exact = marginal + stats.norm.logpdf(n, found.conditional_mean(e), found.sigma).sum(axis=1)
+    np.testing.assert_allclose(found.log_prob(e.m, e.b, e.d, n), exact, atol=2e-3)
+    flow = marginal + found.conditional_flow.log_prob(n, condition=varying)
+    np.testing.assert_allclose(found.log_prob(e.m, e.b, e.d, n, method="flow"), flow, atol=2e-3)
+    b, d = (None if part is None else part[None] for part in (e.b, e.d))
+    assert found.log_prob(e.m[None], b, d, n[None]).shape == (1, 20)
+
+
+def test_discrepancy_reports_how_far_the_forms_are_apart(fitted):
+    _, _, found = fitted
+    report = found.discrepancy(jr.key(0), 400)
+    assert set(report) == {"conditional_mean", "relative", "log_prob", "drift"}
+    assert all(np.isfinite(list(report.values()))) and min(report.values()) >= 0
+    drawn = found.sample(jr.key(0), 400).embedding
+    means = [found.conditional_mean(drawn, method=method) for method in ("exact", "flow")]
+    assert report["conditional_mean"] == pytest.approx(float(jnp.mean((means[0] - means[1]) ** 2)), rel=1e-4)
+    assert report["relative"] < 0.3
+
+
+def test_losses_go_down(fitted):
+    losses = fitted[2].losses
+    assert set(losses) == {"embedding", "embedding_validation", "conditional", "conditional_validation"}
+    for name in ("embedding", "conditional"):
+        assert losses[name].shape == (200,) and losses[name][-50:].mean() < losses[name][:10].mean()
+
+
+def test_the_same_key_gives_the_same_fit_and_a_checkpoint_resumes_it(plain, tmp_path, monkeypatch):
+    network, latents, found = plain
+    options = {"alpha": ALPHA, "key": jr.key(1), "checkpoint": tmp_path / "fit", **QUICK}
+    again = lr.Connector.fit(latents, network.embedding, **options)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(again), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["fit.conditional", "fit.embedding"]
+    monkeypatch.setattr(training, "_run", None)  # nothing is left to run
+    resumed = lr.Connector.fit(latents, network.embedding, **options)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(resumed), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_save_and_load_give_the_same_object(fitted, tmp_path):
+    network, latents, found = fitted
+    file = tmp_path / "found.connector"
+    found.save(file)
+    assert list(tmp_path.iterdir()) == [file]
+    back = lr.Connector.load(str(file))
+    assert jax.tree.structure(found) == jax.tree.structure(back)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(back), strict=True):
+        assert type(a) is type(b)
+        np.testing.assert_array_equal(a, b)
+    e, n = network.embedding, network.n
+    for method in ("exact", "flow"):
+        np.testing.assert_array_equal(
+            back.sample(jr.key(0), 50, method=method).n, found.sample(jr.key(0), 50, method=method).n
+        )
+        np.testing.assert_array_equal(
+            back.log_prob(e.m, e.b, e.d, n, method=method), found.log_prob(e.m, e.b, e.d, n, method=method)
+        )
+    np.testing.assert_array_equal(back.drift(latents[0, 0]), found.drift(latents[0, 0]))
+    np.testing.assert_array_equal(back.posterior(jr.key(0)).n, found.posterior(jr.key(0)).n)
+
+
+@pytest.mark.parametrize("part", ["magic", "header", "values", "last byte"])
+def test_truncated_file_is_refused(plain, tmp_path, part):
+    file = tmp_path / "found"
+    plain[2].save(file)
+    whole = file.read_bytes()
+    cut = {"magic": 5, "header": 60, "values": len(whole) // 2, "last byte": len(whole) - 1}[part]
+    file.write_bytes(whole[:cut])
+    with pytest.raises(ValueError, match="^path: .*(damaged or truncated|another kind of file)"):
+        lr.Connector.load(file)
+    assert file.read_bytes() == whole[:cut]
+
+
+def test_other_files_are_refused(plain, tmp_path):
+    file = tmp_path / "x.npz"
+    np.savez(file, spikes=np.zeros(3))
+    with pytest.raises(
+        ValueError, match="^path: expected a file written by Connector.save, got another kind"
+    ):
+        lr.Connector.load(file)
+    plain[2].save(file)
+    damaged = bytearray(file.read_bytes())
+    damaged[len(damaged) // 2] ^= 0xFF
+    file.write_bytes(damaged)
+    with pytest.raises(ValueError, match="^path: .*damaged or truncated"):
+        lr.Connector.load(file)
+    with pytest.raises(FileNotFoundError):
+        lr.Connector.load(tmp_path / "nowhere")
+
+
+def test_a_failing_write_leaves_the_old_file(plain, tmp_path, monkeypatch):
+    file = tmp_path / "found"
+    plain[2].save(file)
+    before = file.read_bytes()
+
+    def fails(*args):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(training.os, "replace", fails)
+    with pytest.raises(OSError, match="no space"):
+        plain[2].save(file)
+    assert file.read_bytes() == before and list(tmp_path.iterdir()) == [file]
+
+
+def test_function_as_activation_cannot_be_saved(plain, tmp_path):
+    network, latents, _ = plain
+    options = {"alpha": ALPHA, "activation": jnp.tanh, "key": jr.key(1), **QUICK}
+    found = lr.Connector.fit(latents, network.embedding, **options)
+    np.testing.assert_array_equal(found.maxent.n, plain[2].maxent.n)
+    with pytest.raises(ValueError, match="^activation: expected a name to save"):
+        found.save(tmp_path / "found")
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_sigma_n_is_a_function_of_e(plain, monkeypatch):
+    network, latents, _ = plain
+    found = lr.Connector.fit(
+        latents, network.embedding, alpha=ALPHA, sigma=0.0, key=jr.key(1), **(QUICK | {"steps": 20})
+    )
+    drawn = found.sample(jr.key(0), 50)
+    np.testing.assert_allclose(drawn.n, found.conditional_mean(drawn.embedding), atol=1e-4)
+    with pytest.raises(ValueError, match="^sigma: expected a positive sigma"):
+        found.log_prob(drawn.m, None, None, drawn.n)
+    assert np.isnan(found.discrepancy(jr.key(0), 64)["log_prob"])
+
+
+RNG = np.random.default_rng(3)
+M = RNG.normal(size=(30, 2))
+LATENTS = RNG.normal(size=(5, 10, 2))
+
+
+def refused(embedding=None, latents=LATENTS, **options):
+    options = {"alpha": ALPHA, "key": jr.key(0)} | QUICK | options
+    return lr.Connector.fit(latents, lr.Embedding(M) if embedding is None else embedding, **options)
+
+
+BAD = {
+    "constant m": (
+        lambda: refused(lr.Embedding(M * [1, 0] + [0, 2])),
+        r"^embedding: expected every column of m to vary among the neurons, got constant ones at \[1\]",
+    ),
+    "b that follows from m": (
+        lambda: refused(lr.Embedding(M, M[:, :1] - M[:, 1:]), inputs=np.zeros((5, 10, 1))),
+        "^embedding: expected linearly independent columns.*got 3 columns of rank 2 among 30",
+    ),
+    "d that follows from m": (
+        lambda: refused(lr.Embedding(M, d=2 * M[:, 0])),
+        "^embedding: expected linearly indep",
+    ),
+    "few neurons": (lambda: refused(lr.Embedding(M[:2])), "^embedding: expected"),
+    "neurons for no flow": (lambda: refused(lr.Embedding(M[:6])), "^samples: expected at least 10"),
+    "one trial": (lambda: refused(latents=LATENTS[:1]), "^latents: expected at least two trials"),
+    "nan": (lambda: refused(latents=LATENTS * np.nan), "^latents: expected finite"),
+    "length beyond": (lambda: refused(lengths=[11] * 5), "^lengths: expected at most 10"),
+    "negative sigma": (lambda: refused(sigma=-1.0), "^sigma: expected a non-negative"),
+    "tau": (lambda: refused(tau=0.0), "^tau: expected a positive"),
+    "unknown activation": (lambda: refused(activation="swish"), "^activation: expected one of"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_refused(case, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    call, words = BAD[case]
+    with pytest.raises(ValueError, match=words):
+        call()
+    assert not list(tmp_path.iterdir())
+
+
+def test_bad_questions_are_refused(plain):
+    found = plain[2]
+    with pytest.raises(ValueError, match="^method: expected 'exact' or 'flow', got 'both'"):
+        found.conditional_mean(found.embedding, method="both")
+    with pytest.raises(ValueError, match="^method: expected"):
+        found.sample(jr.key(0), 10, method="both")
+    with pytest.raises(ValueError, match="^n_neurons: expected at least 2, got 1"):
+        found.sample(jr.key(0), 1)
+    with pytest.raises(ValueError, match="^e: expected 2 along the axis 'embedding'"):
+        found.conditional_mean(np.zeros((4, 3)))
+    with pytest.raises(ValueError, match="^z: expected 2 along"):
+        found.drift(np.zeros((4, 3)))

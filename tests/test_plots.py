@@ -1,0 +1,137 @@
+"""Every figure draws what it says, into the axes that it is given, and leaves the data alone."""
+
+import copy
+
+import jax
+import jax.random as jr
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+import lrcore as lr
+from lrcore import plots
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    with plt.style.context("default"):
+        yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def network():
+    return lr.systems.quadstable().sample(jr.key(0), 60)
+
+
+@pytest.fixture(scope="module")
+def latents(network):
+    return np.asarray(lr.systems.trajectories(network, points=3, steps=8))
+
+
+POINTS = lr.flowfield.FixedPoints(
+    np.array([[0.0, 0.0], [1.0, 1.0]], np.float32),
+    np.array([[1, 1], [-1, -1]], complex),
+    np.array([False, True]),
+)
+
+
+def test_flow_field(network, latents):
+    before = copy.deepcopy((latents, POINTS, jax.tree.map(np.asarray, network)))
+    _, (ax, _) = plots.panels(2)
+    drawn = plots.flow_field(
+        network, extent=2.0, trajectories=latents, fixed_points=POINTS, ax=ax, title="a", points=9
+    )
+    assert drawn is ax and ax.get_title() == "a"
+    assert ax.get_xlim() == (-2, 2) and ax.get_ylim() == (-2, 2)
+    assert len(ax.lines) == 9 + 1 + 2  # trajectories, their starts, points of either kind
+    stable, unstable = ax.lines[-2:]
+    np.testing.assert_array_equal(stable.get_xydata(), [[1, 1]])
+    np.testing.assert_array_equal(unstable.get_xydata(), [[0, 0]])
+    assert unstable.get_markerfacecolor() == "none" != stable.get_markerfacecolor()
+    for a, b in zip(jax.tree.leaves(before), jax.tree.leaves((latents, POINTS, network)), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_flow_field_of_a_function_an_input_and_a_window():
+    asked = []
+
+    def drift(z, u):
+        asked.append((np.asarray(z), u))
+        return 0 * z
+
+    ax = plots.flow_field(drift, extent=(-1.0, 2.0, 0.0, 4.0), u=np.array([0.5]), points=7)
+    assert isinstance(ax, Axes) and ax.get_xlim() == (-1, 2) and ax.get_ylim() == (0, 4)
+    ((z, u),) = asked
+    np.testing.assert_array_equal(z.min(axis=0), [-1, 0])
+    np.testing.assert_array_equal(z.max(axis=0), [2, 4])
+    assert len(z) == 49 and u.tolist() == [0.5]
+
+
+def test_flow_field_passes_over_padding(network, latents):
+    padded = latents.copy()
+    padded[0, 4:] = np.nan
+    assert isinstance(plots.flow_field(network, trajectories=padded, points=5), Axes)
+
+
+def test_flow_field_of_another_rank_is_refused():
+    with pytest.raises(ValueError, match="^drift: expected a rank of 2.*got 3"):
+        plots.flow_field(lr.LowRankNetwork(np.eye(3), np.eye(3)))
+
+
+def test_connectivity(network):
+    other = lr.systems.ring().sample(jr.key(1), 40)
+    figure = plots.connectivity({"truth": network, "found": other}, neurons=30, limit=(3, 5))
+    assert isinstance(figure, Figure) and len(figure.axes) == 9
+    axes = np.array(figure.axes).reshape(3, 3)
+    for i in range(2):
+        for j in range(2):
+            first, second = axes[i + 1, j].collections
+            expected = np.stack([network.m[:30, j], network.n[:30, i]], axis=1)
+            np.testing.assert_allclose(first.get_offsets(), expected)
+            assert len(second.get_offsets()) == 30
+            assert axes[i + 1, j].get_xlim() == (-3, 3) and axes[i + 1, j].get_ylim() == (-5, 5)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["truth", "found"]
+    assert not plots.connectivity(network).legends
+    with pytest.raises(
+        ValueError, match=r"^networks: expected networks of the same rank, got ranks \[2, 3\]"
+    ):
+        plots.connectivity({"a": network, "b": lr.LowRankNetwork(np.eye(3), np.eye(3))})
+
+
+def test_losses():
+    curve = np.arange(40.0)
+    ax = plots.losses({"a": curve, "short": np.ones(3)}, smooth=5)
+    assert isinstance(ax, Axes)
+    steps, values = ax.lines[0].get_xydata().T
+    # The mean over the five steps that end here.
+    np.testing.assert_allclose(values, steps - 3)
+    assert steps[0] == 5 and steps[-1] == 40
+    np.testing.assert_array_equal(curve, np.arange(40.0))
+    assert plots.losses({"a": curve}, ax=ax) is ax
+    with pytest.raises(ValueError, match="^smooth: expected at least 1"):
+        plots.losses({"a": curve}, smooth=0)
+
+
+def test_ridge_path(network, latents):
+    found = lr.maxent.fit(latents, network.embedding, alpha=0.1)
+    before = found.held_out.copy()
+    ax = plots.ridge_path(found)
+    assert isinstance(ax, Axes) and ax.get_xscale() == ax.get_yscale() == "log"
+    np.testing.assert_allclose(ax.lines[0].get_xydata(), np.stack([found.ridges, found.held_out], axis=1))
+    np.testing.assert_array_equal(before, found.held_out)
+    with pytest.raises(ValueError, match="^found: expected a fit that chose its ridge"):
+        plots.ridge_path(lr.maxent.fit(latents, network.embedding, alpha=0.1, ridge=1e-3))
+
+
+def test_style_is_one_file_of_colours_that_the_colour_blind_tell_apart():
+    plots.use_style()
+    cycle = plt.rcParams["axes.prop_cycle"].by_key()["color"]
+    assert [color.lower() for color in cycle][: len(plots.COLORS)] == [
+        color.lower() for color in plots.COLORS
+    ]
+    # Transparent, so that a page may be light or dark behind it.
+    figure, axes = plots.panels(3)
+    assert len(axes) == 3 and figure.get_facecolor()[3] == 0

@@ -1,0 +1,57 @@
+"""The whole way from a session of spikes to a network and its flow field, on a real and on a synthetic session."""
+
+import os
+
+import jax.random as jr
+import numpy as np
+import pytest
+
+import lrcore as lr
+
+
+def _whole_way(recording: lr.Recording) -> None:
+    states = lr.latents.smooth(recording, rank=2)
+    found = lr.Connector.fit(
+        states.z,
+        states.embedding,
+        lengths=states.lengths,
+        alpha=recording.bin_width / 0.1,
+        tau=0.1,
+        tolerance=0.3 * recording.n_neurons**-0.5,
+        key=jr.key(0),
+        steps=200,
+        progress=False,
+    )
+    extent = float(np.quantile(np.abs(states.z[states.mask]), 0.99))
+    starts = lr.systems.grid(15, extent)
+    own = np.asarray(found.maxent.network().drift(starts))
+    network = found.posterior(jr.key(1), 1000)
+    together = np.asarray(network.drift(starts))
+    # Drawn together, a thousand new neurons move as the recorded ones do.
+    assert np.sqrt(np.mean((together - own) ** 2)) < 0.2 * np.sqrt(np.mean(own**2))
+
+    points = lr.flowfield.fixed_points(network.drift, starts)
+    assert points.stable.any()
+    # The two choices end on two sides of the first axis, and so do the stable states.
+    assert points.points[points.stable][:, 0].min() < 0 < points.points[points.stable][:, 0].max()
+
+    drawn = found.sample(jr.key(2), 1000)
+    latents = network.simulate(states.z[:20, 0], None, recording.bin_width, 100)
+    for values in (drawn.m, drawn.n, drawn.d, found.log_prob(drawn.m, None, drawn.d, drawn.n), latents):
+        assert np.isfinite(values).all()
+    ax = lr.plots.flow_field(network, extent=extent, fixed_points=points)
+    assert ax.get_xlim() == pytest.approx((-extent, extent))
+
+
+def test_synthetic_session():
+    _whole_way(lr.datasets.clicks_session(jr.key(0)).recording)
+
+
+@pytest.mark.data
+def test_real_session():
+    if not os.environ.get("LRCORE_DATA"):
+        pytest.skip("LRCORE_DATA names no folder of recordings, where rat/*.mat would be")
+    name = lr.datasets.find_rat_session()
+    if name is None:
+        pytest.skip("the folder that LRCORE_DATA names holds no rat/*.mat")
+    _whole_way(lr.datasets.rat_session(name))

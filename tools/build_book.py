@@ -1,0 +1,64 @@
+"""Build the book into _build/html: run every chapter on the CPU, with warnings as errors.
+
+Sphinx and the execution cache know the chapters' own text only. So what a chapter also depends on
+(lrcore, the pins, the scale, the data folder) goes into a key, and a build that failed is never
+continued: its second run would pass without having run the failed chapter.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+BUILD = ROOT / "_build"
+RESULTS, PAGES = BUILD / ".results-key", BUILD / ".pages-key"
+
+
+def digest(paths: list[Path], *words: str) -> str:
+    total = hashlib.sha256("\0".join(words).encode())
+    for path in sorted(paths):
+        total.update(path.read_bytes())
+    return total.hexdigest()
+
+
+def unchanged(file: Path, key: str) -> bool:
+    return file.exists() and file.read_text() == key
+
+
+def remove(*names: str) -> None:
+    for name in names:
+        shutil.rmtree(BUILD / name, ignore_errors=True)
+
+
+def main() -> None:
+    os.chdir(ROOT)
+    environment = {"LRCORE_SCALE": "book"} | os.environ | {"JAX_PLATFORMS": "cpu"}
+    scale, data = environment["LRCORE_SCALE"], environment.get("LRCORE_DATA", "")
+    core = [p for p in ROOT.glob("lrcore/**/*") if p.suffix in (".py", ".mplstyle")]
+    results = digest([*core, ROOT / "requirements.txt"], scale, data, sys.version)
+    look = [p for folder in ("_ext", "_static") for p in ROOT.glob(f"book/{folder}/*") if p.is_file()]
+    pages = digest([*look, ROOT / "_config.yml", ROOT / "_toc.yml"], results)
+
+    if not unchanged(RESULTS, results):
+        remove(".jupyter_cache")
+    if not unchanged(PAGES, pages):  # written by a build that succeeded, and by no other
+        remove("html", ".doctrees")
+    PAGES.unlink(missing_ok=True)
+    BUILD.mkdir(exist_ok=True)
+    RESULTS.write_text(results)
+
+    jupyter_book = Path(sys.executable).with_name("jupyter-book")
+    command = [jupyter_book, "build", ".", "-W", "-n", "--keep-going"]
+    if subprocess.run(command, env=environment).returncode:
+        for report in sorted((BUILD / "html" / "reports").glob("**/*.log")):
+            print(f"\n{report.relative_to(ROOT)}\n{report.read_text()}")
+        sys.exit("The book was not built: see the messages above")
+    PAGES.write_text(pages)
+    print(f"\nThe book: {(BUILD / 'html' / 'index.html').as_uri()}")
+
+
+if __name__ == "__main__":
+    main()
