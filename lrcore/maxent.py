@@ -7,7 +7,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.linalg
 from jaxtyping import Array, Float, PRNGKeyArray
 from tqdm import tqdm
 
@@ -350,7 +349,7 @@ def _eigen(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         raise FloatingPointError(
             "rates of the embedding are not finite on these latents: the activation overflows; check units of m and z"
         )
-    values, vectors = scipy.linalg.eigh(gram, driver="evd")
+    values, vectors = np.linalg.eigh(gram)
     return np.maximum(values, 0.0), vectors
 
 
