@@ -11,6 +11,7 @@ from . import compare as compare
 from . import datasets as datasets
 from . import flow as flow
 from . import flowfield as flowfield
+from . import identifiability as identifiability
 from . import latents as latents
 from . import maxent as maxent
 from . import systems as systems
