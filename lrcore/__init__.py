@@ -11,6 +11,7 @@ from . import compare as compare
 from . import datasets as datasets
 from . import flow as flow
 from . import flowfield as flowfield
+from . import gauge as gauge
 from . import identifiability as identifiability
 from . import latents as latents
 from . import maxent as maxent
@@ -22,6 +23,7 @@ from .distributions import GaussianMixture as GaussianMixture
 from .flow import Flow as Flow
 from .network import Embedding as Embedding
 from .network import LowRankNetwork as LowRankNetwork
+from .partner import null_space_partner as null_space_partner
 from .recording import Recording as Recording
 
 

@@ -4,9 +4,12 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import Float, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
 
 from . import checks
+from .gauge import alignment as alignment
+from .gauge import transform as transform
+from .gauge import whitening as whitening
 from .network import LowRankNetwork
 
 BLUR = 0.05
@@ -99,77 +102,3 @@ def lint_dissimilarity(p: LowRankNetwork, q: LowRankNetwork) -> float:
         projected = m @ np.linalg.lstsq(m, n, rcond=None)[0]
         weights.append(np.sort((m @ projected.T).ravel()) / network.n_neurons)
     return float(1 - np.corrcoef(*weights)[0, 1])
-
-
-def transform(network: LowRankNetwork, gauge) -> LowRankNetwork:
-    r"""The same network in other latent coordinates: $(z,m,n)\mapsto(Az,\,A^{-\top}m,\,An)$.
-
-    Rates and J stay as they are.
-
-    **Arguments**
-
-    - `gauge`: $A$ (rank, rank), invertible.
-
-    **Raises** `ValueError` for a singular A.
-
-    >>> import jax.numpy as jnp
-    >>> net = LowRankNetwork(jnp.eye(2), jnp.eye(2))
-    >>> transform(net, 2 * jnp.eye(2)).n.tolist()
-    [[2.0, 0.0], [0.0, 2.0]]
-    """
-    gauge = checks.array("gauge", gauge, ("rank", "rank"), sizes={"rank": network.rank})
-    gauge = np.asarray(gauge, float)
-    if np.linalg.cond(gauge) > 1e6:
-        raise ValueError(
-            f"gauge: expected an invertible matrix, got condition number {np.linalg.cond(gauge):.3g}"
-        )
-    m = np.asarray(network.m, float) @ np.linalg.inv(gauge)
-    n = np.asarray(network.n, float) @ gauge.T
-    return LowRankNetwork(m, n, network.b, network.d, activation=network.activation, tau=network.tau)
-
-
-def whitening(network: LowRankNetwork) -> Float[np.ndarray, "rank rank"]:
-    r"""The gauge $A$ in which $\frac1N\sum_i m_i m_i^\top=I$; the rotation that is left is the symmetric root's.
-
-    >>> import jax.numpy as jnp
-    >>> net = LowRankNetwork(2 * jnp.eye(2), jnp.eye(2))
-    >>> m = transform(net, whitening(net)).m
-    >>> bool(jnp.allclose(m.T @ m / 2, jnp.eye(2)))
-    True
-    """
-    m = np.asarray(network.m, float)
-    values, vectors = np.linalg.eigh(m.T @ m / len(m))
-    return (vectors * np.sqrt(values)) @ vectors.T
-
-
-def alignment(
-    network: LowRankNetwork, reference: LowRankNetwork, *, rotation_only: bool = False
-) -> np.ndarray:
-    r"""The gauge $A$ that carries a network onto a reference of the **same neurons**, by least squares on m.
-
-    $$\min_A \sum_i \|A^{-\top}m_i - m_i^{\rm ref}\|^2$$
-
-    **Arguments**
-
-    - `rotation_only`: restrict $A$ to $O(R)$ (Procrustes), for networks that are both whitened.
-
-    **Raises** `ValueError` for networks of different size or rank.
-
-    >>> import jax.random as jr, jax.numpy as jnp
-    >>> from lrcore import systems
-    >>> net = systems.ring().sample(jr.key(0), 50)
-    >>> moved = transform(net, jnp.array([[1.0, 0.5], [0.0, 2.0]]))
-    >>> back = transform(moved, alignment(moved, net))
-    >>> bool(jnp.allclose(back.n, net.n, atol=1e-4))
-    True
-    """
-    m, target = np.asarray(network.m, float), np.asarray(reference.m, float)
-    if m.shape != target.shape:
-        raise ValueError(
-            f"expected the same neurons in both networks, got m of shapes {m.shape} and {target.shape}"
-        )
-    if rotation_only:
-        left, _, right = np.linalg.svd(m.T @ target)
-        return (left @ right).T
-    inverse, *_ = np.linalg.lstsq(m, target, rcond=None)
-    return np.linalg.inv(inverse)

@@ -131,9 +131,8 @@ class GaussianMixture(ConnectivityDistribution):
                 f"means: expected 2 rank + n_inputs + bias columns, got {width} for rank {self.rank}, "
                 f"{n_inputs} inputs and bias={bool(bias)}"
             )
-        self.weights = jnp.asarray(weights / weights.sum(), jnp.float32)
-        self.means = jnp.asarray(means, jnp.float32)
-        self.covariances = jnp.asarray(covariances, jnp.float32)
+        self.weights = jnp.asarray(weights / weights.sum())
+        self.means, self.covariances = jnp.asarray(means), jnp.asarray(covariances)
 
     def _draw(self, key, n):
         which_key, noise_key = jr.split(key)

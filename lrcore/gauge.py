@@ -1,0 +1,162 @@
+"""The gauge: latent coordinates are a choice, and changing them changes neither rates nor weights."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex, Float
+
+from . import checks
+from .distributions import ConnectivityDistribution, GaussianMixture
+from .network import Embedding, LowRankNetwork, _float
+
+
+def transform(x, gauge):
+    r"""The same thing in other latent coordinates: $(z,m,n)\mapsto(Az,\,A^{-\top}m,\,An)$; b and d stay.
+
+    **Arguments**
+
+    - `x`: a `LowRankNetwork`, an `Embedding`, a `GaussianMixture` (the result is one), any other distribution or a
+      `Connector` (the result is a `Gauged`), or latents (..., rank).
+    - `gauge`: $A$ (rank, rank), invertible.
+
+    Rates, $J$, and densities in nats stay as they are: $A^{-\top}$ on m undoes the volume that A on n adds.
+
+    **Raises** `ValueError` for a singular A or one of another rank.
+
+    >>> import jax.numpy as jnp
+    >>> net = LowRankNetwork(jnp.eye(2), jnp.eye(2))
+    >>> transform(net, 2 * jnp.eye(2)).n.tolist()
+    [[2.0, 0.0], [0.0, 2.0]]
+    """
+    parts = getattr(x, "embedding", x)
+    rank = getattr(parts, "rank", None) or np.shape(x)[-1]
+    gauge = np.asarray(checks.array("gauge", gauge, ("rank", "rank"), sizes={"rank": rank}), float)
+    if np.linalg.cond(gauge) > 1e6:
+        raise ValueError(
+            f"gauge: expected an invertible matrix, got condition number {np.linalg.cond(gauge):.3g}"
+        )
+    inverse = np.linalg.inv(gauge)
+    if isinstance(x, Embedding):
+        return Embedding(np.asarray(x.m, float) @ inverse, x.b, x.d)
+    if isinstance(x, LowRankNetwork):
+        m, n = np.asarray(x.m, float) @ inverse, np.asarray(x.n, float) @ gauge.T
+        return LowRankNetwork(m, n, x.b, x.d, activation=x.activation, tau=x.tau)
+    if isinstance(x, GaussianMixture):
+        map_ = np.eye(x.means.shape[1])
+        map_[:rank, :rank], map_[x.width :, x.width :] = inverse.T, gauge
+        means = np.asarray(x.means, float) @ map_.T
+        covariances = map_ @ np.asarray(x.covariances, float) @ map_.T
+        return GaussianMixture(x.weights, means, covariances, rank=rank, n_inputs=x.n_inputs, bias=x.bias)
+    if hasattr(x, "sample"):
+        bias = parts.d is not None if isinstance(parts, Embedding) else parts.bias
+        return Gauged(x, _float(gauge), _float(inverse), rank, parts.n_inputs, bias)
+    return np.asarray(checks.array("latents", x, ("...", "rank"), padded=True), float) @ gauge.T
+
+
+class Gauged(ConnectivityDistribution):
+    """A distribution in other latent coordinates, made by `transform`; its density is that of the weights carried back."""
+
+    base: eqx.Module
+    gauge: Float[Array, "rank rank"]
+    inverse: Float[Array, "rank rank"]
+    rank: int = eqx.field(static=True)
+    n_inputs: int = eqx.field(static=True)
+    bias: bool = eqx.field(static=True)
+
+    def sample(self, key, n_neurons, **options):
+        return transform(self.base.sample(key, n_neurons, **options), self.gauge)
+
+    def conditional_mean(self, e):
+        e = self._embedding(e)
+        back = jnp.concatenate([e[..., : self.rank] @ self.gauge, e[..., self.rank :]], axis=-1)
+        return self.base.conditional_mean(back) @ self.gauge.T
+
+    def log_prob(self, m, b, d, n):
+        return self.base.log_prob(_float(m) @ self.gauge, b, d, _float(n) @ self.inverse.T)
+
+
+def whitening(network: LowRankNetwork) -> Float[np.ndarray, "rank rank"]:
+    r"""The gauge $A$ in which $\frac1N\sum_i m_i m_i^\top=I$; the rotation that is left is the symmetric root's.
+
+    >>> import jax.numpy as jnp
+    >>> net = LowRankNetwork(2 * jnp.eye(2), jnp.eye(2))
+    >>> m = transform(net, whitening(net)).m
+    >>> bool(jnp.allclose(m.T @ m / 2, jnp.eye(2)))
+    True
+    """
+    m = np.asarray(network.m, float)
+    values, vectors = np.linalg.eigh(m.T @ m / len(m))
+    return (vectors * np.sqrt(values)) @ vectors.T
+
+
+def canonical(network: LowRankNetwork) -> Float[np.ndarray, "rank rank"]:
+    r"""A gauge $A$ that needs no reference: m white, the axes those of $\frac1N\sum_i n_in_i^\top$, largest first.
+
+    The sign of each axis makes $\sum_im_{ik}^3$ positive. Networks that differ by a gauge become the same. Where two axes
+    carry the same variance of n, as in a ring attractor, the sample decides between them: align with a reference instead.
+
+    >>> import jax.numpy as jnp, jax.random as jr
+    >>> from lrcore import systems
+    >>> net = systems.quadstable().sample(jr.key(0), 50)
+    >>> moved = transform(net, jnp.array([[1.0, 0.5], [0.0, 2.0]]))
+    >>> one, other = (transform(x, canonical(x)) for x in (net, moved))
+    >>> bool(jnp.allclose(one.n, other.n, atol=1e-4))
+    True
+    """
+    white = whitening(network)
+    n = np.asarray(network.n, float) @ white.T
+    axes = np.linalg.eigh(n.T @ n)[1][:, ::-1]
+    m = np.asarray(network.m, float) @ np.linalg.solve(white, axes)
+    return (np.where((m**3).sum(axis=0) < 0, -1.0, 1.0) * axes).T @ white
+
+
+def alignment(
+    network: LowRankNetwork, reference: LowRankNetwork, *, rotation_only: bool = False
+) -> Float[np.ndarray, "rank rank"]:
+    r"""The gauge $A$ that carries a network onto a reference of the **same neurons**, by least squares on m.
+
+    $$\min_A \sum_i \|A^{-\top}m_i - m_i^{\rm ref}\|^2$$
+
+    **Arguments**
+
+    - `rotation_only`: restrict $A$ to $O(R)$ (Procrustes), for networks that are both whitened.
+
+    **Raises** `ValueError` for networks of different size or rank.
+
+    >>> import jax.random as jr, jax.numpy as jnp
+    >>> from lrcore import systems
+    >>> net = systems.ring().sample(jr.key(0), 50)
+    >>> moved = transform(net, jnp.array([[1.0, 0.5], [0.0, 2.0]]))
+    >>> back = transform(moved, alignment(moved, net))
+    >>> bool(jnp.allclose(back.n, net.n, atol=1e-4))
+    True
+    """
+    m, target = np.asarray(network.m, float), np.asarray(reference.m, float)
+    if m.shape != target.shape:
+        raise ValueError(
+            f"expected the same neurons in both networks, got m of shapes {m.shape} and {target.shape}"
+        )
+    if rotation_only:
+        left, _, right = np.linalg.svd(m.T @ target)
+        return (left @ right).T
+    inverse, *_ = np.linalg.lstsq(m, target, rcond=None)
+    return np.linalg.inv(inverse)
+
+
+def invariants(
+    network: LowRankNetwork,
+) -> tuple[Complex[np.ndarray, " rank"], Float[np.ndarray, " rank"]]:
+    r"""What no gauge changes: the eigenvalues of $J=\frac1NMN^\top$ that are not 0, and its singular values.
+
+    Both from R by R matrices, falling in size: the eigenvalues are those of $\frac1NN^\top M$.
+
+    >>> import jax.numpy as jnp
+    >>> values, strengths = invariants(LowRankNetwork(jnp.eye(2), 4 * jnp.eye(2)))
+    >>> values.real.tolist(), strengths.tolist()
+    ([2.0, 2.0], [2.0, 2.0])
+    """
+    m, n = np.asarray(network.m, float), np.asarray(network.n, float)
+    values = np.linalg.eigvals(n.T @ m / len(m)).astype(complex)
+    left, right = (np.linalg.qr(x, mode="r") for x in (m, n))
+    strengths = np.linalg.svd(left @ right.T / len(m), compute_uv=False)
+    return values[np.lexsort((values.imag, -values.real.round(12), -np.abs(values).round(12)))], strengths

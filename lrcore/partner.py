@@ -1,0 +1,135 @@
+"""The counterexample machine: other connectivity, the same dynamics."""
+
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import Float, PRNGKeyArray
+
+from . import checks
+from .activation import Activation
+from .distributions import ConnectivityDistribution, GaussianMixture
+from .identifiability import Spectrum, spectrum
+from .network import Embedding, LowRankNetwork
+from .systems import EXTENT
+
+
+class Partner(ConnectivityDistribution):
+    r"""Another distribution with the same population drift: $n'=n+q(e)+\xi$ with $\mathcal Tq=0$ and $\mathbb E[\xi\mid e]=0$.
+
+    Made by `null_space_partner`.
+
+    - `base`: the distribution of (m, b, d, n). `spectrum`: $\mathcal T$ on the states where the drift is kept.
+    - `kind`: of $\xi$: "clusters" ($\pm$ `size` in each coordinate), "tails" (Student's t, three degrees of freedom), or
+      "sign" (none; q is the free part of a constant).
+    - `frequency`: (embedding, rank) and `removed`: (mode, rank): $q(e)=$ `size` $(\cos\omega\cdot e-\sin\omega\cdot e)$ less
+      its identified part.
+    """
+
+    base: GaussianMixture
+    spectrum: Spectrum
+    frequency: Float[np.ndarray, "embedding rank"]
+    removed: Float[np.ndarray, "mode rank"]
+    kind: str = eqx.field(static=True)
+    size: float = eqx.field(static=True)
+    rank: int = eqx.field(static=True)
+    n_inputs: int = eqx.field(static=True)
+    bias: bool = eqx.field(static=True)
+
+    def change(self, e) -> Float[np.ndarray, "neuron rank"]:
+        """q(e) at embeddings (neuron, embedding), in float64."""
+        e = np.asarray(e.array if isinstance(e, Embedding) else e, float)
+        return _wave(e, self.frequency, self.size) - self.spectrum.at(e, len(self.removed)) @ self.removed
+
+    def sample(self, key, n_neurons, *, activation: Activation | None = None, tau: float = 1.0):
+        base_key, noise_key = jax.random.split(key)
+        activation = activation or self.spectrum.activation
+        network = self.base.sample(base_key, n_neurons, activation=activation, tau=tau)
+        shape = (network.n_neurons, network.rank)
+        e = network.embedding
+        n = np.asarray(network.n) + self.change(e) + self.size * _noise_of(self.kind, noise_key, shape)
+        return LowRankNetwork(e.m, n.astype(np.float32), e.b, e.d, activation=activation, tau=tau)
+
+    def conditional_mean(self, e):
+        e = self._embedding(e)
+        change = self.change(np.asarray(e).reshape(-1, self.width)).reshape(*e.shape[:-1], self.rank)
+        return self.base.conditional_mean(e) + change.astype(np.float32)
+
+
+def null_space_partner(
+    network: LowRankNetwork | GaussianMixture,
+    states=None,
+    inputs=None,
+    *,
+    key: PRNGKeyArray,
+    kind: str = "clusters",
+    size: float = 4.0,
+    activation: Activation = "tanh",
+    tolerance: float = 1e-9,
+):
+    r"""A network, or a population, with visibly other weights n and the same dynamics.
+
+    **Arguments**
+
+    - `network`: a `LowRankNetwork`, whose neurons keep their embedding and get $n'=n+P\,\xi$, with P the projection on what
+      its own drift does not see; or a `GaussianMixture`, for a `Partner` with the same population drift.
+    - `states`, `inputs`: where the drift is kept; by default 1,024 states in the cube of half side 2.4, no inputs.
+    - `kind`: of what is added: "clusters" ($\pm$ `size`), "tails" (Student's t with three degrees of freedom), or "sign"
+      (`size` to every weight: where the activation is odd, weights of one sign do what weights of both signs do).
+    - `size`: its scale. `tolerance`: singular values below it, relative to the first, count as null.
+
+    For a network the activation is its own. The change of the drift is at most about `tolerance` times the size of n.
+
+    **Raises** `ValueError` for an unknown kind, and where the drift determines everything at this tolerance.
+
+    Source: ours.
+
+    >>> import jax.random as jr, numpy as np
+    >>> from lrcore import flowfield, systems
+    >>> net = systems.ring().sample(jr.key(0), 500)
+    >>> other = null_space_partner(net, key=jr.key(1))
+    >>> bool(np.std(other.n) > 1.5 * np.std(net.n)), flowfield.drift_error(other.drift, net.drift, systems.grid(9)) < 1e-5
+    (True, True)
+    """
+    if kind not in ("clusters", "tails", "sign"):
+        raise ValueError(f"kind: expected 'clusters', 'tails' or 'sign', got {kind!r}")
+    size = checks.positive("size", size)
+    if states is None:
+        from scipy.stats import qmc
+
+        states = EXTENT * (2 * qmc.Sobol(network.rank, seed=0).random(1024) - 1)
+    if isinstance(network, LowRankNetwork):
+        found = spectrum(network.embedding, states, inputs, activation=network.activation)
+        if found.rank(tolerance) >= network.n_neurons:
+            raise ValueError(
+                f"network: its drift determines all {network.n_neurons} weights at tolerance {tolerance:g}: take more "
+                "neurons, or a larger tolerance"
+            )
+        added = np.ones(network.n.shape) if kind == "sign" else _noise_of(kind, key, network.n.shape)
+        change = found.free_part(size * added, tolerance)
+        n = np.asarray(network.n, float) + change
+        e = network.embedding
+        return LowRankNetwork(e.m, n, e.b, e.d, activation=network.activation, tau=network.tau)
+    # Nodes dense enough for the rates' poles at the outermost states.
+    found = spectrum(network, states, inputs, activation=activation, nodes=96 if network.width < 3 else None)
+    frequency = 1.5 * np.asarray(jax.random.normal(key, (network.width, network.rank)), float)
+    frequency = np.zeros_like(frequency) if kind == "sign" else frequency
+    wave = _wave(found.nodes, frequency, size)
+    kept = found.modes[:, : found.rank(tolerance)]
+    removed = kept.T @ (found.shares[:, None] * wave)
+    return Partner(
+        network, found, frequency, removed, kind, size, network.rank, network.n_inputs, network.bias
+    )
+
+
+def _wave(e, frequency, size):
+    """A function of e with parts of both parities; a constant at frequency zero."""
+    return size * (np.cos(e @ frequency) - np.sin(e @ frequency))
+
+
+def _noise_of(kind: str, key, shape) -> np.ndarray:
+    """Clusters at -1 and 1, Student's t with three degrees of freedom, or nothing; of mean zero given e."""
+    if kind == "sign":
+        return np.zeros(shape)
+    if kind == "clusters":
+        return np.asarray(jax.random.rademacher(key, shape, np.float32), float)
+    return np.asarray(jax.random.t(key, 3.0, shape), float)
