@@ -1,0 +1,141 @@
+"""A change of latent coordinates changes nothing that can be measured, and can be undone."""
+
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import lrcore as lr
+from lrcore import compare
+from lrcore.gauge import alignment, canonical, invariants, transform, whitening
+from lrcore.maxent import x64
+
+TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
+
+
+def network(n=80, rank=2, seed=0) -> lr.LowRankNetwork:
+    rng = np.random.default_rng(seed)
+    m = rng.normal(size=(n, rank)) @ rng.normal(size=(rank, rank))
+    return lr.LowRankNetwork(m, rng.normal(size=(n, rank)), rng.normal(size=(n, 1)), rng.normal(size=n))
+
+
+def mixture() -> lr.GaussianMixture:
+    """Two clusters of rank 2, with an input and a bias."""
+    rng = np.random.default_rng(0)
+    roots = rng.normal(size=(2, 6, 6))
+    covariances = roots @ roots.transpose(0, 2, 1) + np.eye(6)
+    return lr.GaussianMixture([0.3, 0.7], rng.normal(size=(2, 6)), covariances, n_inputs=1, bias=True)
+
+
+def gauges():
+    """A with condition number up to 100."""
+
+    def build(values):
+        seed, spread, size = values
+        left, right = (np.linalg.qr(x)[0] for x in np.random.default_rng(seed).normal(size=(2, 2, 2)))
+        return size * (left * np.geomspace(1, spread, 2)) @ right
+
+    return st.tuples(st.integers(0, 2**31), st.floats(1, 100), st.floats(0.1, 10)).map(build)
+
+
+@settings(max_examples=200, deadline=None)
+@given(gauges())
+def test_networks_and_their_latents(gauge):
+    """Rates, J, its invariants and the distances are those of the network; alignment and canonical gauge undo A."""
+    with x64():
+        p, other = network(), network(seed=1)
+        moved = transform(p, gauge)
+        z, u = np.random.default_rng(2).normal(size=(2, 7, 2))
+        there, u = transform(z, gauge), u[:, :1]
+        np.testing.assert_allclose(moved.rates(there, u), p.rates(z, u), **TOLERANCE)
+        np.testing.assert_allclose(moved.drift(there, u), transform(p.drift(z, u), gauge), **TOLERANCE)
+        np.testing.assert_allclose(
+            transform(p.embedding, gauge).potential(there, u), p.embedding.potential(z, u), **TOLERANCE
+        )
+        np.testing.assert_allclose(moved.recurrent_weights(), p.recurrent_weights(), **TOLERANCE)
+        for ours, theirs in zip(invariants(moved), invariants(p), strict=True):
+            np.testing.assert_allclose(ours, theirs, **TOLERANCE)
+        before, after = (compare.lint_dissimilarity(x, other) for x in (p, moved))
+        assert after == pytest.approx(before, rel=1e-5, abs=1e-9)
+        back = transform(moved, alignment(moved, p))
+        np.testing.assert_allclose(back.m, p.m, **TOLERANCE)
+        np.testing.assert_allclose(back.n, p.n, **TOLERANCE)
+        # What whitening leaves open is a rotation or reflection, and Procrustes finds it.
+        white = [transform(x, whitening(x)) for x in (p, moved)]
+        np.testing.assert_allclose(white[1].m.T @ white[1].m / 80, np.eye(2), **TOLERANCE)
+        rotation = alignment(white[1], white[0], rotation_only=True)
+        np.testing.assert_allclose(rotation @ rotation.T, np.eye(2), **TOLERANCE)
+        np.testing.assert_allclose(transform(white[1], rotation).n, white[0].n, **TOLERANCE)
+        # The canonical gauge needs no reference; any distance computed in it is the same.
+        ours, theirs = (transform(x, canonical(x)) for x in (moved, p))
+        np.testing.assert_allclose(ours.m, theirs.m, **TOLERANCE)
+        np.testing.assert_allclose(ours.n, theirs.n, **TOLERANCE)
+
+
+@settings(max_examples=50, deadline=None)
+@given(gauges())
+def test_distributions(gauge):
+    """Closed form for a mixture, carried back for any other; drift, conditional mean and density go along."""
+    with x64():
+        p = mixture()
+        there = transform(p, gauge)
+        wrapped = lr.gauge.Gauged(p, jnp.asarray(gauge), jnp.linalg.inv(jnp.asarray(gauge)), 2, 1, True)
+        net = p.sample(jr.key(0), 9)
+        moved = transform(net, gauge)
+        parts = (moved.m, moved.b, moved.d, moved.n)
+        density = p.log_prob(net.m, net.b, net.d, net.n)
+        mean = transform(p.conditional_mean(net.embedding), gauge)
+        for q in (there, wrapped):
+            np.testing.assert_allclose(q.log_prob(*parts), density, **TOLERANCE)
+            np.testing.assert_allclose(q.conditional_mean(moved.embedding), mean, **TOLERANCE)
+        z, u = np.ones((3, 2)), np.ones((3, 1))
+        np.testing.assert_allclose(
+            there.drift(transform(z, gauge), u), transform(p.drift(z, u), gauge), **TOLERANCE
+        )
+        np.testing.assert_allclose(wrapped.sample(jr.key(0), 9).n, moved.n, **TOLERANCE)
+
+
+def test_any_distribution_goes_along():
+    base = lr.Empirical(network())
+    gauge = np.array([[2.0, 1.0], [0.0, 1.0]])
+    there = transform(base, gauge)
+    assert isinstance(there, lr.gauge.Gauged) and (there.n_inputs, there.bias) == (1, True)
+    net = there.sample(jr.key(0), 20)
+    assert np.isfinite(there.log_prob(net.m, net.b, net.d, net.n)).all()
+    assert compare.dissimilarity(there, transform(base, gauge), key=jr.key(1), n_neurons=100) < 0.5
+
+
+def test_what_has_no_gauge_stays():
+    p = network()
+    moved = transform(p, np.array([[2.0, 1.0], [0.0, 1.0]]))
+    np.testing.assert_array_equal(moved.b, p.b)
+    np.testing.assert_array_equal(moved.d, p.d)
+    assert (moved.activation, moved.tau) == (p.activation, p.tau)
+    padded = transform(np.array([[1.0, 2.0], [np.nan, np.nan]]), np.eye(2))
+    assert np.isnan(padded[1]).all()
+
+
+def test_invariants_are_those_of_the_weights():
+    p = network(n=30, rank=3)
+    weights = np.asarray(p.recurrent_weights(), float)
+    values, strengths = invariants(p)
+    full = np.linalg.eigvals(weights)
+    np.testing.assert_allclose(np.abs(values), np.sort(np.abs(full))[:-4:-1], rtol=1e-4)
+    np.testing.assert_allclose(strengths, np.linalg.svd(weights, compute_uv=False)[:3], rtol=1e-4)
+
+
+BAD = {
+    "singular": (lambda: transform(network(), np.ones((2, 2))), "^gauge: expected an invertible"),
+    "another rank": (lambda: transform(network(), np.eye(3)), "^gauge: expected 2 along"),
+    "latents of another rank": (lambda: transform(jnp.ones((5, 3)), np.eye(2)), "^gauge: expected 3 along"),
+    "other neurons": (lambda: alignment(network(), network(n=70)), "^expected the same neurons"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_refused(case):
+    call, words = BAD[case]
+    with pytest.raises(ValueError, match=words):
+        call()
