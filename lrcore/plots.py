@@ -10,6 +10,7 @@ import numpy as np
 from . import checks
 from .connector import Connector
 from .flowfield import FixedPoints
+from .identifiability import Report
 from .maxent import MaximumEntropy
 from .network import LowRankNetwork
 from .systems import EXTENT
@@ -190,3 +191,91 @@ def ridge_path(found: MaximumEntropy, *, ax=None):
     ax.set(xlabel=r"ridge $\rho$", ylabel="mean square error")
     ax.legend()
     return ax
+
+
+def matrix(values, rows: Sequence[str], columns: Sequence, *, label: str = "", size: float = 0.5, ax=None):
+    """A table of numbers between 0 and 1 as shades, each number written in its cell.
+
+    **Arguments**
+
+    - `values`: (row, column); `rows`, `columns`: their names. `label`: of the columns.
+    - `size`: of a cell, in inches.
+
+    >>> ax = matrix(np.eye(2), ["tanh", "exp"], [0, 1], label="order $k$")
+    """
+    values = np.asarray(values)
+    if values.shape != (len(rows), len(columns)):
+        raise ValueError(
+            f"values: expected shape {(len(rows), len(columns))} by the names, got {values.shape}"
+        )
+    ax = ax or plt.subplots(figsize=(size * len(columns) + 1.6, size * len(rows) + 0.6))[1]
+    ax.imshow(values, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for (i, j), value in np.ndenumerate(values):
+        shade = "white" if value > 0.6 else "black"
+        ax.text(
+            j,
+            i,
+            f"{value:.2f}".replace("0.", ".").replace("1.00", "1"),
+            color=shade,
+            ha="center",
+            va="center",
+        )
+    ax.set_xticks(range(len(columns)), [str(name) for name in columns])
+    ax.set_yticks(range(len(rows)), rows)
+    ax.tick_params(length=0)
+    ax.set_xlabel(label)
+    ax.grid(False)
+    return ax
+
+
+def identified(found: Report):
+    r"""The report as a picture: spectrum, coverage, and what the data see beside what they do not.
+
+    Above: singular values with the noise line, above which a mode is known to a tenth of its prior, and the first two
+    modes $\psi_j(e)$. Below: where in state space the data were, and the first two modes that stay free. Modes are drawn at
+    the neurons, over $m$, or over $m_1$ and $m_2$.
+
+    **Returns** the figure.
+
+    >>> import jax.random as jr
+    >>> from lrcore import identifiability, systems
+    >>> net = systems.ring().sample(jr.key(0), 100)
+    >>> figure = identified(identifiability.report(systems.trajectories(net, points=3), net.embedding, noise=0.1))
+    """
+    seen, count = found.spectrum, found.modes
+    figure, axes = plt.subplots(2, 3, figsize=(7.8, 4.8))
+    number = 1 + np.arange(len(seen.values))
+    axes[0, 0].semilogy(number, seen.values, ".-", lw=0.8)
+    line = found.noise / found.size * np.sqrt(99 / found.steps)
+    axes[0, 0].axhline(line, color=COLORS[1], label="noise")
+    last = min(len(number), max(2 * count, 12))
+    axes[0, 0].set(xlim=(0, last), ylim=(0.3 * min(seen.values[last - 1], line), 3 * seen.values[0]))
+    axes[0, 0].set(xlabel="mode $j$", ylabel=r"$\sigma_j$", title=f"{count} modes identified")
+    axes[0, 0].legend()
+    states = seen.states
+    if states.shape[1] == 1:
+        axes[1, 0].hist(states[:, 0], 40, color=COLORS[0])
+        axes[1, 0].set(xlabel="$z$", ylabel="steps", title="coverage")
+    else:
+        axes[1, 0].hexbin(*states[:, :2].T, gridsize=24, bins="log", mincnt=1, cmap="Blues")
+        axes[1, 0].set(xlabel="$z_1$", ylabel="$z_2$", title="coverage")
+    for row, first, word in ((0, 0, "identified"), (1, count, "free")):
+        for k, ax in enumerate(axes[row, 1:]):
+            j = first + k
+            if j >= (count if row == 0 else len(seen.values)):
+                ax.axis("off")
+                continue
+            _mode(ax, seen.nodes[:, : states.shape[1]], seen.modes[:, j])
+            ax.set_title(f"mode {j + 1}: {word}")
+    return figure
+
+
+def _mode(ax, m, values):
+    """A function of e at the neurons, over m or over its first two coordinates."""
+    if m.shape[1] == 1:
+        ax.plot(m[:, 0], values, ".", ms=4)
+        ax.set(xlabel="$m$", ylabel=r"$\psi$")
+        return
+    edge = np.quantile(np.abs(values), 0.98)
+    ax.scatter(*m[:, :2].T, c=values, s=8, lw=0, cmap="PuOr", vmin=-edge, vmax=edge)
+    ax.set(xlabel="$m_1$", ylabel="$m_2$")
