@@ -62,9 +62,9 @@ def null_space_partner(
     *,
     key: PRNGKeyArray,
     kind: str = "clusters",
-    size: float = 4.0,
+    size: float = 6.0,
     activation: Activation = "tanh",
-    tolerance: float = 1e-9,
+    tolerance: float = 1e-7,
 ):
     r"""A network, or a population, with visibly other weights n and the same dynamics.
 
