@@ -277,5 +277,6 @@ def _mode(ax, m, values):
         ax.set(xlabel="$m$", ylabel=r"$\psi$")
         return
     edge = np.quantile(np.abs(values), 0.98)
-    ax.scatter(*m[:, :2].T, c=values, s=8, lw=0, cmap="PuOr", vmin=-edge, vmax=edge)
+    options = {"cmap": "PuOr", "vmin": -edge, "vmax": edge, "lw": 0.2, "edgecolors": COLORS[5]}
+    ax.scatter(*m[:, :2].T, c=values, s=min(9 + 2000 / len(m), 40), **options)
     ax.set(xlabel="$m_1$", ylabel="$m_2$")
