@@ -125,6 +125,18 @@ def test_heterogeneous_bias_is_never_unique():
     assert 0.01 < odd < 0.5 and even < 0.01
 
 
+def test_exp_with_biases_sees_one_function_of_them():
+    """The part along e^d: of He_i(m) He_j(d) a share of e^-1 / j!."""
+    p = lr.GaussianMixture([1.0], np.zeros((1, 3)), np.eye(3)[None], rank=1, bias=True)
+    found = spectrum(p, LINE, activation="exp")
+    m, d = found.nodes.T
+    captured = found.captured(
+        np.stack([hermite(i, m) * hermite(j, d) for i in range(4) for j in range(4)], axis=1)
+    )
+    expected = np.exp(-1) / np.array([factorial(j) for j in range(4)])
+    np.testing.assert_allclose(captured.reshape(4, 4), np.tile(expected, (4, 1)), atol=0.01)
+
+
 def test_orders_are_those_of_the_taylor_series():
     expected = {
         "linear": (1,),
@@ -252,6 +264,18 @@ def test_trajectories_on_the_attractor_determine_less():
     resting = report(paths[:, -30:], network.embedding, noise=0.1)
     assert resting.modes < moving.modes and resting.degrees_of_freedom < moving.degrees_of_freedom
     assert f"Of 600 weights n of 300 neurons the data determine {2 * moving.modes} numbers." in repr(moving)
+
+
+def test_report_of_a_recording():
+    """Latents carry lengths, embedding and activation."""
+    recording = lr.datasets.clicks_session(jr.key(0), n_trials=60).recording
+    states = lr.latents.smooth(recording, 2)
+    found = report(states, noise=0.5)
+    by_hand = report(
+        np.asarray(states.z), states.embedding, noise=0.5, lengths=states.lengths, activation="softplus"
+    )
+    np.testing.assert_allclose(found.information, by_hand.information)
+    assert found.steps == recording.lengths.sum() and len(found.spectrum.states) <= 4000
 
 
 def test_inputs_open_dimensions():

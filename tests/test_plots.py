@@ -135,3 +135,24 @@ def test_style_is_one_file_of_colours_that_the_colour_blind_tell_apart():
     # Transparent, so that a page may be light or dark behind it.
     figure, axes = plots.panels(3)
     assert len(axes) == 3 and figure.get_facecolor()[3] == 0
+
+
+def test_matrix_writes_every_number():
+    ax = plots.matrix([[0.0, 0.25], [1.0, 0.5]], ["a", "b"], [0, 1], label="order")
+    assert [text.get_text() for text in ax.texts] == [".00", ".25", "1", ".50"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b"] and ax.get_xlabel() == "order"
+    with pytest.raises(ValueError, match=r"^values: expected shape \(1, 2\)"):
+        plots.matrix(np.eye(2), ["a"], [0, 1])
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+@pytest.mark.parametrize("noise", [0.1, 100.0])
+def test_report(rank, noise):
+    """Any rank, and data that identify nothing."""
+    rng = np.random.default_rng(0)
+    e = lr.Embedding(rng.normal(size=(40, rank)))
+    found = lr.identifiability.report(rng.normal(size=(200, rank)), e, noise=noise)
+    figure = plots.identified(found)
+    titles = [ax.get_title() for ax in figure.axes if ax.axison]
+    assert titles[0] == f"{found.modes} modes identified" and "coverage" in titles
+    assert f"mode {found.modes + 1}: free" in titles and ("mode 1: identified" in titles) == (found.modes > 0)

@@ -1,6 +1,7 @@
 """The whole way from a session of spikes to a network and its flow field, on a real and on a synthetic session."""
 
 import os
+import time
 
 import jax.random as jr
 import numpy as np
@@ -29,6 +30,14 @@ def _whole_way(recording: lr.Recording) -> None:
     together = np.asarray(network.drift(starts))
     # Drawn together, a thousand new neurons move as the recorded ones do.
     assert np.sqrt(np.mean((together - own) ** 2)) < 0.2 * np.sqrt(np.mean(own**2))
+
+    begin = time.perf_counter()
+    noise = float(np.sqrt(found.maxent.held_out.min()))
+    report = lr.identifiability.report(
+        states, noise=noise, activation="tanh", size=float(np.std(found.maxent.n))
+    )
+    assert time.perf_counter() - begin < 30
+    assert 2 <= report.modes < recording.n_neurons / 2 and report.steps == recording.lengths.sum()
 
     points = lr.flowfield.fixed_points(network.drift, starts)
     assert points.stable.any()
