@@ -307,6 +307,12 @@ class Report(eqx.Module):
         last = self.spectrum.values[self.modes - 1] / self.spectrum.values[0]
         return self.spectrum.captured(function, last * (1 - 1e-9))
 
+    def plot(self):
+        """The report as a picture: `lr.plots.identified`."""
+        from . import plots
+
+        return plots.identified(self)
+
     def __repr__(self) -> str:
         n, states = len(self.spectrum.nodes), self.spectrum.states
         spread = " x ".join(f"{s:.2g}" for s in states.std(axis=0))

@@ -80,14 +80,16 @@ def test_five_modes_of_tanh_survive_noise():
     assert spectrum(ONE, LINE).rank(1e-3) == 5
 
 
-@pytest.mark.parametrize("activation", ["linear", "tanh", "sigmoid", "softplus", "exp"])
-def test_orders_of_two_dimensions(activation):
-    seen = SEEN[activation][1]
-    found = spectrum(lr.systems.ring(), lr.systems.grid(30), activation=activation)
-    orders = [(i, total - i) for total in range(5) for i in range(total + 1)]
+PLANE = [(total - j, j) for total in range(5) for j in range(total + 1)]
+
+
+@pytest.mark.parametrize("row", SEEN)
+def test_orders_of_two_dimensions(row):
+    activation, seen = SEEN[row]
+    found = spectrum(lr.systems.ring(), lr.systems.grid(20), activation=activation, nodes=48)
     m = found.nodes.T
-    captured = found.captured(np.stack([hermite(i, m[0]) * hermite(j, m[1]) for i, j in orders], axis=1))
-    np.testing.assert_allclose(captured, [float(i + j in seen) for i, j in orders], atol=0.01)
+    captured = found.captured(np.stack([hermite(i, m[0]) * hermite(j, m[1]) for i, j in PLANE], axis=1))
+    np.testing.assert_allclose(captured, [float(i + j in seen) for i, j in PLANE], atol=0.01)
 
 
 def test_relu_sees_an_angular_profile():
@@ -103,6 +105,14 @@ def test_relu_sees_an_angular_profile():
     even = r * np.cos(2 * a)
     angular = found.captured(np.stack([np.ones_like(r), even, r, m[:, 0], m[:, 0] * (r**2 - 4)], axis=1))
     np.testing.assert_allclose(angular, [np.pi / 4, 1, 1, 1, 0], atol=0.01)
+    # Every order: the best |m| f(angle), E[r h | angle] / E r^2 at each angle; of odd functions order 1 only.
+    modes = np.stack([hermite(i, m[:, 0]) * hermite(j, m[:, 1]) for i, j in PLANE], axis=1)
+    by_angle = modes.reshape(len(radius), len(angle), -1)
+    radial = weight * radius * np.exp(-(radius**2) / 2)
+    profile = np.einsum("r,rak->ak", radial * radius, by_angle) / (radial @ radius**2)
+    share = (radial @ radius**2) * (profile**2).sum(axis=0) / (shares @ modes**2)
+    expected = [share[k] if (i + j) % 2 == 0 else float(i + j == 1) for k, (i, j) in enumerate(PLANE)]
+    np.testing.assert_allclose(found.captured(modes), expected, atol=0.01)
 
 
 def test_heterogeneous_bias_is_never_unique():

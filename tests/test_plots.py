@@ -152,7 +152,7 @@ def test_report(rank, noise):
     rng = np.random.default_rng(0)
     e = lr.Embedding(rng.normal(size=(40, rank)))
     found = lr.identifiability.report(rng.normal(size=(200, rank)), e, noise=noise)
-    figure = plots.identified(found)
+    figure = found.plot()
     titles = [ax.get_title() for ax in figure.axes if ax.axison]
     assert titles[0] == f"{found.modes} modes identified" and "coverage" in titles
     assert f"mode {found.modes + 1}: free" in titles and ("mode 1: identified" in titles) == (found.modes > 0)
