@@ -15,6 +15,7 @@ from . import gauge as gauge
 from . import identifiability as identifiability
 from . import latents as latents
 from . import maxent as maxent
+from . import rates as rates
 from . import systems as systems
 from . import training as training
 from .connector import Connector as Connector

@@ -1,0 +1,108 @@
+"""Latents and embedding from rates alone, without ground truth, and what Connector's exact part makes of them."""
+
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+import lrcore as lr
+from lrcore import gauge, rates
+
+LIMITS = {
+    "quadstable": (0.06, 0.022),
+    "bistable": (0.06, 0.0115),
+    "limit cycle": (0.10, 0.0195),
+    "ring": (0.05, 0.009),
+}
+
+
+def recorded(net, z, noise=0.0):
+    r = np.asarray(net.rates(z))
+    r = r + noise * r.std(axis=(0, 1)) * np.random.default_rng(0).normal(size=r.shape)
+    return lr.Recording(rates=r.astype(np.float32), bin_width=0.01)
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_conditional_mean_from_clean_rates(name):
+    """After gauge alignment: g within the limits, the drift of the recorded neurons within half of the published error."""
+    p = lr.systems.SYSTEMS[name]()
+    net = p.sample(jr.key(0), 1000)
+    z = lr.systems.trajectories(net, points=lr.book.scale(smoke=10, book=20))
+    found = rates.latents(recorded(net, z), 2, activation="tanh")
+    np.testing.assert_allclose(found.rates(), net.rates(z), atol=1e-4)
+    m = np.asarray(found.embedding.m, float)
+    np.testing.assert_allclose(m.T @ m / len(m), np.eye(2), atol=1e-5)
+    fit = lr.maxent.fit(found.z, found.embedding, alpha=0.1).network()
+    back = gauge.transform(fit, gauge.alignment(fit, net))
+    g = np.asarray(p.conditional_mean(net.embedding))
+    of_g, of_drift = LIMITS[name]
+    assert np.mean((np.asarray(back.n) - g) ** 2) < of_g
+    assert lr.flowfield.drift_error(back.drift, net.drift, lr.systems.grid(30)) < of_drift
+
+
+@pytest.mark.parametrize("activation", ["softplus", "sigmoid", "exp"])
+def test_other_activations_and_biases(activation):
+    rng = np.random.default_rng(1)
+    net = lr.LowRankNetwork(
+        rng.normal(size=(60, 2)), np.zeros((60, 2)), d=rng.normal(size=60), activation=activation
+    )
+    z = jnp.asarray(rng.normal(size=(8, 25, 2)), jnp.float32)
+    found = rates.latents(recorded(net, z), 2, activation=activation, bias=True)
+    np.testing.assert_allclose(found.rates(), net.rates(z), rtol=1e-2, atol=1e-3)
+    assert np.abs(np.asarray(found.z).mean(axis=(0, 1))).max() < 1e-4
+
+
+def test_noisy_rates_reach_the_bound():
+    """Signal-to-noise 1: latents err by what the Fisher information leaves."""
+    net = lr.systems.ring().sample(jr.key(0), 400)
+    z = lr.systems.trajectories(net, points=6)
+    recording = recorded(net, z, noise=1.0)
+    with pytest.raises(ValueError, match="rates of tanh, between -1 and 1, got .* of .* outside"):
+        rates.latents(recording, 2, activation="tanh")
+    found = rates.latents(recording, 2, activation="tanh", noisy=True)
+    network = lr.LowRankNetwork(found.embedding.m, found.embedding.m)
+    back = gauge.transform(found.z, gauge.alignment(network, net))
+    r = np.asarray(net.rates(z))
+    m, slope = np.asarray(net.m), 1 - r**2
+    information = np.einsum("sti,ip,iq->stpq", (slope / r.std(axis=(0, 1))) ** 2, m, m)
+    bound = np.trace(np.linalg.inv(information), axis1=-2, axis2=-1) / 2
+    error = np.median(np.mean((back - np.asarray(z)) ** 2, axis=-1)) / np.median(bound)
+    # Least squares does not weigh neurons by their noise, so it stays above the bound; the median of a chi-square is below 1.
+    assert 0.4 < error < 3
+
+
+def test_unequal_trials():
+    net = lr.systems.ring().sample(jr.key(0), 100)
+    z = lr.systems.trajectories(net, points=3, steps=30)
+    lengths = np.array([31, 20, 31, 10, 31, 31, 25, 31, 31])
+    r = np.array(net.rates(z))
+    r[np.arange(31)[None] >= lengths[:, None]] = np.nan
+    found = rates.latents(lr.Recording(rates=r, bin_width=0.01, lengths=lengths), 2, activation="tanh")
+    inside = np.asarray(found.mask)
+    np.testing.assert_allclose(np.asarray(found.rates())[inside], np.asarray(net.rates(z))[inside], atol=1e-4)
+    assert (np.asarray(found.z)[~inside] == 0).all()
+
+
+def test_bad_input():
+    net = lr.systems.ring().sample(jr.key(0), 20)
+    recording = recorded(net, lr.systems.trajectories(net, points=2, steps=20))
+    with pytest.raises(ValueError, match=r"known inverse \(tanh, .*\), got 'relu'"):
+        rates.latents(recording, 2, activation="relu")
+    with pytest.raises(ValueError, match="at most the number of neurons, 20, got 30"):
+        rates.latents(recording, 30, activation="tanh")
+    spikes = lr.Recording(spikes=np.random.default_rng(0).poisson(0.3, (4, 50, 5)), bin_width=0.01)
+    with pytest.raises(ValueError, match="expected rates, got spikes"):
+        rates.latents(spikes, 2, activation="tanh")
+    with pytest.raises(ValueError, match="of softplus, between 0 and inf, got"):
+        rates.latents(recording, 2, activation="softplus")
+
+
+def test_inverses():
+    from lrcore.activation import inverse, resolve
+
+    h = jnp.linspace(-3, 3, 13)
+    for name in ("tanh", "softplus", "sigmoid", "exp", "linear"):
+        back, low, high = inverse(name)
+        r = resolve(name)(h)
+        assert ((r > low) & (r < high)).all()
+        np.testing.assert_allclose(back(r), h, atol=1e-4)
