@@ -4,13 +4,13 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Float, PRNGKeyArray
 
 from . import checks
 from .gauge import alignment as alignment
 from .gauge import transform as transform
 from .gauge import whitening as whitening
-from .network import LowRankNetwork
+from .network import Embedding, LowRankNetwork
 
 BLUR = 0.05
 
@@ -75,6 +75,122 @@ def dissimilarity(p, q, *, key: PRNGKeyArray, n_neurons: int = 1000, blur: float
     from_p, from_q = (one.sample(k, n_neurons).embedding for one, k in ((p, p_key), (q, q_key)))
     difference = p.conditional_mean(from_q) - q.conditional_mean(from_q)
     return sinkhorn(from_p.array, from_q.array, blur=blur) + float(jnp.mean(difference**2))
+
+
+def distance(p, q, *, key: PRNGKeyArray, n_neurons: int = 1000, blur: float = BLUR) -> float:
+    r"""A symmetric dissimilarity that no choice of latent coordinates changes.
+
+    $$d(p,q)=\min_{Q\in O(R)}\ \tfrac12\big(D(p,Qq)+D(Qq,p)\big)$$
+
+    with D of `dissimilarity`, and both distributions in a gauge where $\mathbb E[mm^\top]=I$. The minimum is looked for among
+    rotations and reflections spread over O(R), then around the best of them, with the sliced Wasserstein distance in
+    place of Sinkhorn's; the value is computed at the minimum.
+
+    **Arguments**
+
+    - `p`, `q`: as for `dissimilarity`, of the same rank. `n_neurons`: draws of each.
+
+    **Raises** `ValueError` for different ranks.
+
+    Source: D: Kim et al. (2026), arXiv:2603.26506, section 4; the minimum over the gauge and the symmetric form are ours.
+
+    >>> import jax.numpy as jnp, jax.random as jr
+    >>> from lrcore import gauge, systems
+    >>> turned = gauge.transform(systems.limit_cycle(), jnp.array([[0.0, 2.0], [1.0, 0.5]]))
+    >>> distance(systems.limit_cycle(), turned, key=jr.key(0), n_neurons=500) < 0.1
+    True
+    """
+    p_key, q_key, search_key = jr.split(key, 3)
+    draws = [one.sample(k, n_neurons) for one, k in ((p, p_key), (q, q_key))]
+    if draws[0].rank != draws[1].rank:
+        raise ValueError(f"expected distributions of the same rank, got {draws[0].rank} and {draws[1].rank}")
+    rank = draws[0].rank
+    p, q = (transform(one, whitening(net)) for one, net in zip((p, q), draws, strict=True))
+    e_p, e_q = (np.asarray(transform(net.embedding, whitening(net)).array, float) for net in draws)
+    g_p, g_q = (np.asarray(one.conditional_mean(e), float) for one, e in ((p, e_p), (q, e_q)))
+
+    def turn(e, rotations):
+        """Embeddings (neuron, embedding) in other coordinates: (rotation, neuron, embedding)."""
+        m = np.einsum("qij,nj->qni", rotations, e[:, :rank])
+        rest = np.broadcast_to(e[None, :, rank:], (*m.shape[:2], e.shape[1] - rank))
+        return np.concatenate([m, rest], axis=-1)
+
+    def differences(rotations, count):
+        """Mean of (g_p - Q g_q)^2 over both embeddings, (rotation,)."""
+        there, back = turn(e_q[:count], rotations), turn(e_p[:count], rotations.transpose(0, 2, 1))
+        of_p = np.asarray(p.conditional_mean(there.astype(np.float32)))
+        of_q = np.asarray(q.conditional_mean(back.astype(np.float32)))
+        at_q = of_p - np.einsum("qij,nj->qni", rotations, g_q[:count])
+        at_p = g_p[None, :count] - np.einsum("qij,qnj->qni", rotations, of_q)
+        return (np.mean(at_q**2, axis=(1, 2)) + np.mean(at_p**2, axis=(1, 2))) / 2
+
+    rng = np.random.default_rng(np.asarray(jr.key_data(search_key)))
+    along = rng.normal(size=(e_p.shape[1], 32))
+    along /= np.linalg.norm(along, axis=0)
+
+    def cost(rotations):
+        sliced = np.sort(turn(e_q, rotations) @ along, axis=1) - np.sort(e_p @ along, axis=0)[None]
+        return differences(rotations, 128) + rank * np.mean(sliced**2, axis=(1, 2)) / 2
+
+    rotations = np.linalg.qr(rng.normal(size=(64 if rank < 3 else 256, rank, rank)))[0]
+    rotations = np.concatenate([np.eye(rank)[None], rotations])
+    best = rotations[cost(rotations).argmin()]
+    for width in (0.3, 0.1, 0.03):
+        skew = width * rng.normal(size=(32, rank, rank))
+        near = np.linalg.qr(np.eye(rank)[None] + np.tril(skew, -1) - np.tril(skew, -1).transpose(0, 2, 1))[0]
+        near = near * np.sign(np.einsum("qii->qi", near))[:, None, :]
+        rotations = np.concatenate([best[None], near @ best])
+        best = rotations[cost(rotations).argmin()]
+    return sinkhorn(e_p, turn(e_q, best[None])[0], blur=blur) + float(differences(best[None], n_neurons)[0])
+
+
+def matrix(ps, qs, *, key: PRNGKeyArray, measure=distance, **options) -> Float[np.ndarray, "p q"]:
+    """`measure(p, q, key=..., **options)` of every pair, all with the same key.
+
+    >>> import jax.random as jr
+    >>> from lrcore import systems
+    >>> some = [systems.ring(), systems.limit_cycle()]
+    >>> matrix(some, some, key=jr.key(0), measure=dissimilarity, n_neurons=100).shape
+    (2, 2)
+    """
+    return np.array([[measure(p, q, key=key, **options) for q in qs] for p in ps])
+
+
+def null(
+    fit, embedding: Embedding, *, key: PRNGKeyArray, draws: int = 20, measure=distance, **options
+) -> Float[np.ndarray, " draw"]:
+    r"""Distances that are no difference: between fits to two random halves of the same neurons.
+
+    A distance between two data sets says something where it exceeds most of these. Halves have half of the neurons, so that
+    the comparison is a cautious one.
+
+    **Arguments**
+
+    - `fit`: from an `Embedding` of recorded neurons to a distribution, on otherwise the same data.
+    - `draws`: random divisions.
+
+    **Raises** `ValueError` for fewer than four neurons.
+
+    Source: ours.
+
+    >>> import jax.random as jr
+    >>> from lrcore import Empirical, systems
+    >>> net = systems.ring().sample(jr.key(0), 100)
+    >>> def fit(e):
+    ...     return systems.ring()
+    >>> bool((null(fit, net.embedding, key=jr.key(1), draws=2, n_neurons=100) < 0.2).all())
+    True
+    """
+    n = embedding.n_neurons
+    if n < 4:
+        raise ValueError(f"embedding: expected at least four neurons to divide, got {n}")
+    found = []
+    for one in jr.split(key, checks.count("draws", draws)):
+        order_key, distance_key = jr.split(one)
+        order = np.asarray(jr.permutation(order_key, n))
+        halves = [embedding.like(embedding.array[part]) for part in (order[: n // 2], order[n // 2 :])]
+        found.append(measure(*map(fit, halves), key=distance_key, **options))
+    return np.array(found)
 
 
 def lint_dissimilarity(p: LowRankNetwork, q: LowRankNetwork) -> float:

@@ -79,7 +79,72 @@ def test_lint_is_blind_to_what_sorting_forgets():
     assert compare.lint_dissimilarity(p, other) == pytest.approx(expected, abs=1e-5)
 
 
+def test_distance_is_zero_for_one_system_in_two_gauges_and_symmetric():
+    p, q = lr.systems.limit_cycle(), lr.systems.bistable()
+    gauge = np.array([[0.5, 2.0], [-1.0, 0.3]])
+    same = compare.distance(p, lr.gauge.transform(p, gauge), key=jr.key(0), n_neurons=300)
+    apart = compare.distance(p, q, key=jr.key(0), n_neurons=300)
+    assert same < 0.1 < apart
+    turned = compare.distance(lr.gauge.transform(p, gauge), q, key=jr.key(0), n_neurons=300)
+    assert turned == pytest.approx(apart, abs=0.1)
+    assert compare.distance(q, p, key=jr.key(0), n_neurons=300) == pytest.approx(apart, abs=0.1)
+    # Without a gauge that is fixed, the same system is far from itself.
+    assert compare.dissimilarity(p, lr.gauge.transform(p, gauge), key=jr.key(0), n_neurons=300) > 1
+
+
+def test_distance_finds_a_reflection_in_three_dimensions():
+    rng = np.random.default_rng(0)
+    overlap = np.diag([1.5, 0.8, -0.5])
+    covariance = np.block([[np.eye(3), overlap], [overlap, 4 * np.eye(3)]])
+    p = lr.GaussianMixture([1.0], np.zeros((1, 6)), covariance[None])
+    other, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+    assert compare.distance(p, lr.gauge.transform(p, other), key=jr.key(0), n_neurons=300) < 0.15
+
+
+def test_matrices_tell_the_four_systems_apart_and_sorted_weights_do_not():
+    """Sorted weights confuse the three Gaussian systems, whatever they compute."""
+    systems = [make() for make in lr.systems.SYSTEMS.values()]
+    ours = compare.matrix(systems, systems, key=jr.key(0), n_neurons=200)
+    assert (np.diag(ours) < 0.1 * ours.max()).all()
+    assert (ours.argmin(axis=0) == range(4)).all() and (ours.argmin(axis=1) == range(4)).all()
+    networks = [[p.sample(jr.key(k), 1000) for p in systems] for k in (0, 1)]
+    sort = np.array([[compare.lint_dissimilarity(p, q) for q in networks[1]] for p in networks[0]])
+    sort /= sort.max()
+    published = [
+        [0.00, 0.83, 0.70, 0.68],
+        [1.00, 0.02, 0.07, 0.07],
+        [0.71, 0.00, 0.02, 0.03],
+        [0.58, 0.02, 0.02, 0.02],
+    ]
+    assert sort[1:, 1:].max() < 0.15 and sort[0, 1:].min() > 0.4 and sort[1:, 0].min() > 0.4
+    assert np.abs(sort - published).max() < 0.35
+
+
+def test_halves_of_one_network_are_no_difference():
+    p, q = lr.systems.ring(), lr.systems.limit_cycle()
+    network = p.sample(jr.key(0), 400)
+
+    def fit(e):
+        """The conditional mean that is known, on the neurons that there are."""
+        return lr.Empirical(lr.LowRankNetwork(e.m, p.conditional_mean(e)))
+
+    null = compare.null(fit, network.embedding, key=jr.key(1), draws=3, n_neurons=200)
+    assert null.shape == (3,) and null.max() < compare.distance(
+        fit(network.embedding), q, key=jr.key(2), n_neurons=200
+    )
+
+
 BAD = {
+    "other ranks": (
+        lambda: compare.distance(
+            lr.systems.ring(), lr.Empirical(network(rank=3)), key=jr.key(0), n_neurons=50
+        ),
+        "^expected distributions of the same rank, got 2 and 3",
+    ),
+    "too few neurons to divide": (
+        lambda: compare.null(None, lr.Embedding(np.eye(3)), key=jr.key(0)),
+        "^embedding: expected at least four",
+    ),
     "other dimension": (lambda: compare.sinkhorn(np.zeros((5, 2)), np.zeros((5, 3))), "^y: expected 2 along"),
     "nan": (lambda: compare.sinkhorn(np.full((5, 2), np.nan), np.zeros((5, 2))), "^x: expected finite"),
     "blur": (
