@@ -14,6 +14,7 @@ from . import flowfield as flowfield
 from . import gauge as gauge
 from . import identifiability as identifiability
 from . import latents as latents
+from . import lint as lint
 from . import maxent as maxent
 from . import rates as rates
 from . import systems as systems

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 Activation = str | Callable[[Array], Array]
@@ -69,3 +70,27 @@ def inverse(activation: Activation) -> tuple[Callable[[Array], Array], float, fl
             "potentials only up to what it hides"
         )
     return _INVERSES[activation]
+
+
+def invert(rates, activation: Activation, *, inside=None) -> Float[Array, "..."]:
+    r"""Potentials $\phi^{-1}(r)$; saturated rates, at the end of the range, at what float32 can tell.
+
+    - `inside`: (...,) of the leading axes, where the rates are valid; everywhere by default.
+
+    **Raises** `ValueError` for an activation without inverse, and for rates outside its range, with how many.
+
+    >>> import jax.numpy as jnp
+    >>> invert(jnp.zeros(3), "tanh").tolist()
+    [0.0, 0.0, 0.0]
+    """
+    back, low, high = inverse(activation)
+    valid = np.ones(rates.shape[:-1], bool) if inside is None else np.asarray(inside)
+    values = np.asarray(rates)[valid]
+    outside = int(((values < low) | (values > high)).sum())
+    if outside:
+        raise ValueError(
+            f"rates: expected rates of {activation}, between {low:g} and {high:g}, got {outside:,} of {values.size:,} "
+            "outside: divide by their scale, or use what needs no inverse (noisy=True, start='learned')"
+        )
+    ends = [low + 1e-6 if np.isfinite(low) else None, high - 1e-6 if np.isfinite(high) else None]
+    return back(jnp.clip(jnp.asarray(rates), *ends))

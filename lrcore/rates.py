@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 from tqdm import tqdm
 
 from . import checks
-from .activation import Activation, inverse, resolve
+from .activation import Activation, invert, resolve
 from .latents import Latents
 from .network import Embedding
 from .recording import Recording
@@ -61,7 +61,7 @@ def latents(
         raise ValueError(f"rank: expected at most the number of neurons, {recording.n_neurons}, got {rank}")
     mask = recording.mask
     rates = jnp.asarray(recording.rates[mask], jnp.float32)
-    potentials = rates if noisy else _potentials(rates, activation)
+    potentials = rates if noisy else invert(rates, activation)
     z, m, d = _start(potentials, rank, bias)
     last = np.inf
     for _ in tqdm(range(iterations), desc="latents", disable=not progress, leave=False):
@@ -81,24 +81,6 @@ def latents(
         bin_width=recording.bin_width,
         activation=activation,
     )
-
-
-def _potentials(
-    rates: Float[Array, "sample neuron"], activation: Activation
-) -> Float[Array, "sample neuron"]:
-    """The inverse activation, saturated rates (at the end of the range in float32) at what float32 can tell."""
-    back, low, high = inverse(activation)
-    outside = int(((rates < low) | (rates > high)).sum())
-    if outside:
-        raise ValueError(
-            f"rates: expected rates of {activation}, between {low:g} and {high:g}, got {outside:,} of {rates.size:,} "
-            "outside: divide by their scale, or say noisy=True"
-        )
-    margin = 1e-6
-    inside = jnp.clip(
-        rates, low + margin if np.isfinite(low) else None, high - margin if np.isfinite(high) else None
-    )
-    return back(inside)
 
 
 def _start(x: Float[Array, "sample neuron"], rank: int, bias: bool) -> tuple[Array, Array, Array]:

@@ -1,0 +1,138 @@
+"""Training by backpropagation through time: gradients, masks, starts, seeds, and what happens when it explodes."""
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+import lrcore as lr
+from lrcore import lint
+from lrcore.maxent import x64
+
+
+@pytest.fixture(scope="module")
+def network():
+    return lr.systems.bistable().sample(jr.key(0), 60)
+
+
+@pytest.fixture(scope="module")
+def recording(network):
+    # Within the part of tanh that float32 can invert.
+    z = network.simulate(lr.systems.grid(3, 1.0), None, 0.1, 30)
+    return lr.Recording(rates=network.rates(z), bin_width=0.01)
+
+
+def train(recording, epochs=1500, **options):
+    options = {"alpha": 0.1, "key": jr.key(1), "batch_size": 9, "progress": False} | options
+    return lint.fit(recording, 2, epochs=epochs, **options)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"start": "learned"}, {"teacher_forcing": 5}, {"target": "potentials"}, {"bias": True}]
+)
+def test_gradient_agrees_with_finite_differences(recording, options):
+    """In float64, along three random directions, to 1e-4."""
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(10, 31, recording.n_trials)
+    with x64():
+        shape = {"m": (1, 60, 2), "n": (1, 60, 2), "d": (1, 60) if "bias" in options else None}
+        shape["z0"] = (1, 9, 2) if options.get("start") == "learned" else None
+        parts = {k: None if s is None else jnp.asarray(rng.normal(size=s)) for k, s in shape.items()}
+        potentials = options.get("target") == "potentials"
+        model = lint._Model(
+            **parts,
+            b=None,
+            alpha=0.1,
+            activation="tanh",
+            forcing=options.get("teacher_forcing", 0),
+            potentials=potentials,
+        )
+        rates = jnp.asarray(recording.rates, float)
+        batch = {
+            "rates": rates,
+            "potentials": jnp.arctanh(rates),
+            "mask": jnp.asarray(np.arange(31)[None] < lengths[:, None], float),
+            "trial": jnp.arange(9),
+        }
+        value = jax.jit(lambda model: lint._loss(model, batch, None))
+        gradient = jax.grad(value)(model)
+        for _ in range(3):
+            way = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape)), model)
+            ahead, back = (jax.tree.map(lambda p, d, s=s: p + s * d, model, way) for s in (1e-6, -1e-6))
+            numeric = (value(ahead) - value(back)) / 2e-6
+            exact = sum(
+                jnp.vdot(g, d) for g, d in zip(jax.tree.leaves(gradient), jax.tree.leaves(way), strict=True)
+            )
+            assert float(numeric) == pytest.approx(float(exact), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"start": "learned"}, {"teacher_forcing": 10}, {"target": "potentials"}, {"bias": True}]
+)
+def test_training_follows_the_recording(network, recording, options):
+    trained = train(recording, **options)
+    assert trained.stopped == "finished"
+    wanted = recording.rates if options.get("target") != "potentials" else np.arctanh(recording.rates)
+    assert trained.error[0] < 0.1 * np.mean(wanted**2)
+    (made,) = trained.networks
+    assert (made.embedding.d is not None) == ("bias" in options)
+    # The network on its own, from the starts, does what the error says.
+    if "teacher_forcing" not in options:
+        z = made.simulate(trained.starts[0], None, 0.1, 30)
+        h = made.embedding.potential(z)
+        own = h if options.get("target") == "potentials" else jnp.tanh(h)
+        assert float(jnp.mean((own - wanted) ** 2)) == pytest.approx(trained.error[0], rel=1e-3)
+
+
+def test_padding_and_inputs(network):
+    rng = np.random.default_rng(0)
+    net = lr.LowRankNetwork(network.m, network.n, b=rng.normal(size=(60, 1)))
+    u = rng.normal(size=(9, 31, 1)).astype(np.float32)
+    z = net.simulate(lr.systems.grid(3), u[:, :-1], 0.1)
+    rates = np.array(net.rates(z, u))
+    lengths = rng.integers(15, 31, 9)
+    rates[np.arange(31)[None] >= lengths[:, None]] = np.nan
+    u[np.arange(31)[None] >= lengths[:, None]] = 0
+    recording = lr.Recording(rates=rates, bin_width=0.01, lengths=lengths, inputs=u)
+    trained = train(recording, start="learned")
+    assert trained.error[0] < 0.15 * np.nanvar(rates) and trained.networks[0].b.shape == (60, 1)
+
+
+def test_seeds_are_different_networks_of_the_same_dynamics(recording):
+    trained = train(recording, seeds=3)
+    assert len(trained.networks) == 3 and trained.error.max() < 0.05 * np.var(recording.rates)
+    one, other = (np.asarray(lr.gauge.transform(x, lr.gauge.whitening(x)).n) for x in trained.networks[:2])
+    assert np.abs(one - other).max() > 0.5
+
+
+def test_an_exploding_seed_is_named_and_the_others_go_on(recording):
+    good = train(recording, epochs=5, seeds=2)
+    assert np.isfinite(good.error).all()
+    linear = lr.Recording(rates=recording.rates, bin_width=0.01)
+    with pytest.raises(FloatingPointError, match="LINT: the loss is not finite"):
+        train(linear, activation="exp", start="learned", weights=1e3)
+
+
+BAD = {
+    "start": (lambda r: train(r, start="x"), "^start: expected 'given' or 'learned'"),
+    "target": (lambda r: train(r, target="x"), "^target: expected 'rates' or 'potentials'"),
+    "no inverse": (lambda r: train(r, activation="relu"), "^activation: expected one with a known inverse"),
+    "outside": (
+        lambda r: train(lr.Recording(rates=2 * r.rates, bin_width=0.01)),
+        r"^rates: expected rates of tanh, between -1 and 1, got [\d,]+ of [\d,]+ outside",
+    ),
+    "spikes": (
+        lambda r: train(
+            lr.Recording(spikes=np.random.default_rng(0).poisson(0.3, (4, 50, 5)), bin_width=0.01)
+        ),
+        "^recording: expected rates, got spikes",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input(recording, case):
+    call, words = BAD[case]
+    with pytest.raises(ValueError, match=words):
+        call(recording)
