@@ -17,6 +17,7 @@ from . import latents as latents
 from . import lint as lint
 from . import maxent as maxent
 from . import rates as rates
+from . import structure as structure
 from . import systems as systems
 from . import training as training
 from .connector import Connector as Connector

@@ -1,0 +1,106 @@
+"""Structure in weights: how many clusters, and whether the dynamics ask for them."""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax.random as jr
+import numpy as np
+from jaxtyping import Float, PRNGKeyArray
+
+from . import checks
+from .network import LowRankNetwork
+
+
+class Clusters(eqx.Module):
+    """Mixtures of Gaussians by number of components, made by `clusters`.
+
+    - `log_likelihood`: (component,) held-out nats per neuron of 1, 2, ... components; `spread`: (component,) its standard
+      error over folds, of the paired difference from the best.
+    """
+
+    log_likelihood: Float[np.ndarray, " component"]
+    spread: Float[np.ndarray, " component"]
+
+    @property
+    def count(self) -> int:
+        """The smallest number of components whose likelihood is within a standard error of the best."""
+        return 1 + int((self.log_likelihood >= self.log_likelihood.max() - self.spread).argmax())
+
+
+def clusters(weights, *, key: PRNGKeyArray, most: int = 8, folds: int = 5, starts: int = 3) -> Clusters:
+    """Number of clusters by cross-validated likelihood of Gaussian mixtures with full covariances.
+
+    **Arguments**
+
+    - `weights`: (neuron, weight), for instance n. `most`: components tried.
+    - `folds`: of the neurons; `starts`: initialisations by k-means of each mixture.
+
+    **Raises** `ValueError` for fewer than 10 neurons for each component of the largest mixture.
+
+    >>> import jax.random as jr, numpy as np
+    >>> x = np.random.default_rng(0).normal(size=(400, 1)) + np.repeat([[-4.0], [4.0]], 200, axis=0)
+    >>> clusters(x, key=jr.key(0), most=4).count
+    2
+    """
+    from sklearn.mixture import GaussianMixture
+    from sklearn.model_selection import KFold
+
+    weights = np.asarray(checks.array("weights", weights, ("neuron", "weight")), float)
+    most, folds = checks.count("most", most), checks.count("folds", folds, least=2)
+    if len(weights) * (folds - 1) / folds < 10 * most:
+        raise ValueError(
+            f"weights: expected at least ten neurons of each training fold for each of {most} components, got "
+            f"{len(weights)} in all: lower most"
+        )
+    seed = int(jr.randint(key, (), 0, 2**31 - 1))
+    weights = (weights - weights.mean(axis=0)) / weights.std(axis=0)
+    scores = np.zeros((folds, most))
+    for fold, (train, test) in enumerate(KFold(folds, shuffle=True, random_state=seed).split(weights)):
+        for count in range(1, most + 1):
+            mixture = GaussianMixture(count, n_init=starts, reg_covar=1e-4, random_state=seed)
+            scores[fold, count - 1] = mixture.fit(weights[train]).score(weights[test])
+    mean = scores.mean(axis=0)
+    behind = scores - scores[:, [mean.argmax()]]
+    return Clusters(mean, behind.std(axis=0, ddof=1) / np.sqrt(folds))
+
+
+class Structure(NamedTuple):
+    """Clusters of a fitted network, made by `required`: as fitted, in what the dynamics ask for, and in the rest."""
+
+    fitted: Clusters
+    required: Clusters
+    residual: Clusters
+
+
+def required(
+    network: LowRankNetwork, conditional_mean, *, key: PRNGKeyArray, sigma: float = 1.0, **options
+) -> Structure:
+    r"""Is the structure of fitted weights in $g(e)=\mathbb E[n\mid e]$, or only in n given e?
+
+    Counts clusters three times: in n as fitted; in $n=g(e)+\sigma\xi$, which has the same dynamics and nothing that they do not
+    ask for; and in the rest, $n-g(e)$. Clusters that are in the first and not in the second are not required. The counts do
+    not depend on the gauge.
+
+    **Arguments**
+
+    - `network`: with the fitted n. `conditional_mean`: $g$, a function of the embedding: that of a `Connector`, of
+      `lr.maxent`, or the truth.
+    - `sigma`: of the Gaussian around g; as in `Connector`. `options`: of `clusters`.
+
+    Source: ours.
+
+    >>> import jax.random as jr
+    >>> from lrcore import systems
+    >>> p = systems.ring()
+    >>> net = p.sample(jr.key(0), 500)
+    >>> split = LowRankNetwork(net.m, p.conditional_mean(net.embedding) + 4 * jr.rademacher(jr.key(1), (500, 2), dtype=float))
+    >>> found = required(split, p.conditional_mean, key=jr.key(2), most=5)
+    >>> found.fitted.count, found.required.count, found.residual.count
+    (4, 1, 4)
+    """
+    noise_key, key = jr.split(key)
+    g = np.asarray(conditional_mean(network.embedding), float)
+    n = np.asarray(network.n, float)
+    sigma = checks.positive("sigma", sigma, zero=True)
+    drawn = g + sigma * np.asarray(jr.normal(noise_key, g.shape), float)
+    return Structure(*(clusters(part, key=key, **options) for part in (n, drawn, n - g)))
