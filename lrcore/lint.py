@@ -20,8 +20,8 @@ class Trained(eqx.Module):
     """Networks trained from several seeds on one recording, made by `fit`.
 
     - `networks`: one `LowRankNetwork` a seed. `starts`: (seed, trial, rank), the latents at the first bin.
-    - `losses`: (step, ) mean training loss over seeds; `error`: (seed,), mean square error of all trials at the end.
-    - `stopped`: as in `lr.training.Fit`; a seed that exploded alone has an `error` of NaN and the network it was last.
+    - `losses`: (step,), mean training loss over seeds; `error`: (seed,), mean square error of all trials at the end.
+    - `stopped`: as in `lr.training.Fit`. A seed that exploded alone has an `error` that is not finite, and its last weights.
     """
 
     networks: tuple[LowRankNetwork, ...]
@@ -106,7 +106,7 @@ def fit(
             raise ValueError(f"{name}: expected '{names[0]}' or '{names[1]}', got {value!r}")
     rank, seeds = checks.count("rank", rank), checks.count("seeds", seeds)
     forcing = checks.count("teacher_forcing", teacher_forcing, least=0)
-    trials, steps, neurons = recording.rates.shape
+    trials, _, neurons = recording.rates.shape
     mask = jnp.asarray(recording.mask, jnp.float32)
     rates = jnp.asarray(np.where(recording.mask[..., None], recording.rates, 0), jnp.float32)
     potentials = None
@@ -114,15 +114,11 @@ def fit(
         potentials = invert(rates, activation, inside=recording.mask)
     inputs = None if recording.inputs is None else jnp.asarray(recording.inputs, jnp.float32)
     weights = checks.positive("weights", weights)
-
-    def normal(*shape):
-        return weights * jr.normal(jr.fold_in(key, len(shape) + 7 * shape[-1]), (seeds, *shape))
-
-    m_key, n_key, fit_key = jr.split(key, 3)
+    m_key, n_key, b_key, fit_key = jr.split(key, 4)
     model = _Model(
         m=weights * jr.normal(m_key, (seeds, neurons, rank)),
         n=weights * jr.normal(n_key, (seeds, neurons, rank)),
-        b=None if inputs is None else normal(neurons, inputs.shape[-1]),
+        b=None if inputs is None else weights * jr.normal(b_key, (seeds, neurons, inputs.shape[-1])),
         d=jnp.zeros((seeds, neurons)) if bias else None,
         z0=jnp.zeros((seeds, trials, rank)) if start == "learned" else None,
         alpha=float(checks.positive("alpha", alpha)),
@@ -157,7 +153,6 @@ def fit(
             activation=activation,
         )
         for seed in range(seeds)
-        if np.isfinite(error[seed])
     )
     return Trained(networks, np.asarray(starts), done.losses, np.asarray(error), done.stopped)
 
