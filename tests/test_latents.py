@@ -66,7 +66,7 @@ def test_without_choices_axes_go_by_explained_variance(session):
     plain = Recording(spikes=recording.spikes, lengths=recording.lengths)
     mask = recording.mask
     z = np.asarray(latents.smooth(plain, 3).z)[mask]
-    features = latents._smoothed(recording.spikes, mask, 5.0, True)[mask]
+    features = factors._smoothed(recording.spikes, mask, 5.0, True)[mask]
     shares = [np.median(np.corrcoef(z[:, [i]].T, features.T)[0, 1:] ** 2) for i in range(3)]
     sums = [(np.corrcoef(z[:, [i]].T, features.T)[0, 1:] ** 2).sum() for i in range(3)]
     assert sums[0] > sums[1] > sums[2] and shares[0] > 0
@@ -95,7 +95,7 @@ def test_the_read_out_predicts_the_recorded_rates(session, estimate):
 def test_smoothing_against_a_written_out_sum(session):
     recording = session.recording.trials(slice(0, 5))
     width = 3.0
-    found = latents._smoothed(recording.spikes, recording.mask, width, False)
+    found = factors._smoothed(recording.spikes, recording.mask, width, False)
     for trial, length in enumerate(recording.lengths):
         steps = np.arange(length)
         kernel = np.exp(-0.5 * ((steps[:, None] - steps) / width) ** 2)
@@ -106,7 +106,7 @@ def test_smoothing_against_a_written_out_sum(session):
 
 def test_stabilised_counts_have_variance_one():
     spikes = np.random.default_rng(0).poisson(0.3, (50, 400, 4))
-    found = latents._smoothed(spikes, np.ones((50, 400), bool), 10.0, True)[:, 50:-50]
+    found = factors._smoothed(spikes, np.ones((50, 400), bool), 10.0, True)[:, 50:-50]
     assert found.reshape(-1, 4).var(axis=0) == pytest.approx(1, abs=0.1)
 
 
@@ -115,7 +115,7 @@ def test_factors_against_scikit_learn_on_all_samples():
     x = rng.normal(size=(3000, 2)) @ rng.normal(size=(2, 8)) + rng.normal(size=(3000, 8)) * rng.uniform(
         0.5, 2, 8
     )
-    z, _ = latents._factors(x, 2)
+    z, _ = factors._factors(x, 2)
     direct = FactorAnalysis(2, svd_method="lapack", tol=1e-6, max_iter=5000).fit_transform(x / x.std(axis=0))
     assert r_squared(direct, z).min() > 0.9999
 
@@ -153,7 +153,7 @@ def test_poisson_regression_finds_known_parameters():
     z = rng.normal(size=(60_000, 2))
     m, d, scale = rng.normal(size=(6, 2)), rng.normal(size=6), rng.uniform(20, 60, 6)
     counts = rng.poisson(0.01 * scale * np.logaddexp(0, z @ m.T + d))
-    found = latents._poisson_regression(jnp.asarray(z, jnp.float32), jnp.asarray(counts, jnp.float32), 0.01)
+    found = factors._poisson_regression(jnp.asarray(z, jnp.float32), jnp.asarray(counts, jnp.float32), 0.01)
     # Scale, m and d trade off; the rates do not.
     np.testing.assert_allclose(found[0], m, atol=0.35)
     fitted = np.asarray(found[2]) * np.logaddexp(0, z @ np.asarray(found[0]).T + np.asarray(found[1]))

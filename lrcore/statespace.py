@@ -1,0 +1,635 @@
+"""Latents with uncertainty: a low-rank state-space model for spikes or rates, by variational EM."""
+
+import functools
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+from tqdm import tqdm
+
+from . import checks, factors
+from .activation import Activation, resolve
+from .factors import Latents
+from .network import Embedding
+from .recording import Recording
+
+# Nodes and weights of the expectation over a normal potential, exact to order five.
+_NODES = ((0.0, 2 / 3), (np.sqrt(3.0), 1 / 6), (-np.sqrt(3.0), 1 / 6))
+# Standard deviation squared of the decision at the start of a trial, in units of its variance over all bins.
+_START = 0.02
+_DAMPING = 0.7
+
+
+class Posterior(eqx.Module):
+    r"""Gaussian posterior of the latents given the observations, a Markov chain in time. Decision dimensions first, nuisance after.
+
+    - `mean`: (trial, time, dim); `covariance`: (trial, time, dim, dim).
+    - `gain`: (trial, time - 1, dim, dim), $B_t$ in $\mathbb E[z_{t+1}\mid z_t,y]=\mu_{t+1}+B_t(z_t-\mu_t)$.
+    """
+
+    mean: Float[Array, "trial time dim"]
+    covariance: Float[Array, "trial time dim dim"]
+    gain: Float[Array, "trial time-1 dim dim"]
+
+    def following(self) -> Float[Array, "trial time-1 dim dim"]:
+        """Covariance of a state given the one before it and the observations."""
+        before = self.covariance[:, :-1]
+        return self.covariance[:, 1:] - self.gain @ before @ _t(self.gain)
+
+    def sample(self, key: PRNGKeyArray) -> Float[Array, "trial time dim"]:
+        """One path of each trial."""
+        return _paths(self, key)
+
+
+class StateSpace(eqx.Module):
+    r"""Low-rank dynamics seen through spikes or rates.
+
+    $$z_{t+1}=(1-\alpha)z_t+\alpha F(z_t,u_{t-\ell})+\varepsilon_t,\qquad x_{t+1}=a\,x_t+\eta_t,\qquad
+      h_{it}=m_i\cdot(z_t,x_t)+d_i$$
+    $$y_{it}\sim\mathrm{Poisson}\big(C_{it}\,\phi(h_{it})/\phi(0)\big)\quad\text{or}\quad y_{it}\sim\mathcal N\big(\phi(h_{it}),s_i^2\big)$$
+
+    with $F(z,u)=\sum_jn_j\tanh(w_j\cdot z+v_j\cdot u+c_j)$ of fixed random w, v and c, and nuisance x that has no part in the decision.
+
+    - `m` (neuron, dim), `d` (neuron,), `variance` (neuron,) $s_i^2$ of rates.
+    - `n` (feature, rank), `features` (feature, rank + input + 1); `q` (rank, rank), covariance of $\varepsilon$.
+    - `a`, `q_nuisance`: (nuisance,). `mean0`: (dim,), mean of the first state.
+    """
+
+    m: Float[Array, "neuron dim"]
+    d: Float[Array, " neuron"]
+    variance: Float[Array, " neuron"]
+    n: Float[Array, "feature rank"]
+    features: Float[Array, "feature embedding"]
+    q: Float[Array, "rank rank"]
+    a: Float[Array, " nuisance"]
+    q_nuisance: Float[Array, " nuisance"]
+    mean0: Float[Array, " dim"]
+    alpha: float = eqx.field(static=True)
+    lag: int = eqx.field(static=True)
+    activation: Activation = eqx.field(static=True)
+    counted: bool = eqx.field(static=True)
+    bias: bool = eqx.field(static=True)
+
+    @property
+    def rank(self) -> int:
+        """R, of the decision."""
+        return self.q.shape[0]
+
+    def drift(self, z, u=None) -> Float[Array, "... rank"]:
+        """F at states (..., rank) and inputs (..., input), 0 by default."""
+        if u is None:
+            u = jnp.zeros((*z.shape[:-1], self.features.shape[1] - self.rank - 1))
+        return self._hidden(z, u) @ self.n
+
+    def _hidden(self, z, u):
+        ones = jnp.ones((*z.shape[:-1], 1))
+        return jnp.tanh(jnp.concatenate([z, u, ones], axis=-1) @ self.features.T)
+
+    def _step(self, z, u):
+        return (1 - self.alpha) * z + self.alpha * self.drift(z, u)
+
+
+class StateSpaceFit(eqx.Module):
+    """A state-space model of a recording, made by `fit`.
+
+    - `model`: `StateSpace`; `posterior`: `Posterior` of the recording's trials; `baseline`: expected counts a bin
+      (trial, time, neuron), or None for rates.
+    - `change`: (iteration,), root mean square change of the posterior means.
+    """
+
+    model: StateSpace
+    posterior: Posterior
+    baseline: np.ndarray | None
+    change: Float[np.ndarray, " iteration"]
+    recording: Recording
+
+    @property
+    def latents(self) -> Latents:
+        """Posterior means of the decision as `Latents`, to look at. Regress on `sample`, not on these."""
+        return self._latents(self.posterior.mean)
+
+    def sample(self, key: PRNGKeyArray) -> Latents:
+        """One posterior path of the decision in each trial, as `Latents`."""
+        return self._latents(self.posterior.sample(key))
+
+    def rates(self, posterior: Posterior | None = None) -> Float[np.ndarray, "trial time neuron"]:
+        """Expected counts a bin, or rates, under a posterior; of all neurons."""
+        posterior = posterior or self.posterior
+        expected = np.asarray(_expected(self.model, posterior))
+        return expected if self.baseline is None else self.baseline * expected
+
+    def _latents(self, z) -> Latents:
+        inside = jnp.asarray(self.recording.mask)[..., None]
+        model, rank = self.model, self.model.rank
+        scale = jnp.ones(len(model.d))
+        if self.baseline is not None:
+            at_zero = float(resolve(model.activation)(jnp.zeros(())))
+            scale = jnp.asarray(self.recording.mean_rates / at_zero, jnp.float32)
+        inputs = self.recording.inputs
+        return Latents(
+            z=jnp.where(inside, z[..., :rank], 0.0),
+            lengths=self.recording.lengths,
+            embedding=Embedding(model.m[:, :rank], d=model.d if model.bias else None),
+            scale=scale,
+            inputs=None if inputs is None else jnp.asarray(_lagged(inputs, model.lag)),
+            bin_width=self.recording.bin_width,
+            activation=model.activation,
+        )
+
+
+def fit(
+    recording: Recording,
+    rank: int,
+    *,
+    key: PRNGKeyArray,
+    nuisance: int = 0,
+    alpha: float | None = None,
+    activation: Activation | None = None,
+    bias: bool = True,
+    baseline=None,
+    lag: int = 0,
+    features: int = 128,
+    ridge: float = 1e-3,
+    iterations: int = 40,
+    start: Latents | None = None,
+    progress: bool = True,
+) -> StateSpaceFit:
+    r"""Posterior latents and a low-rank model of spikes or rates, by variational EM.
+
+    One iteration: (1) every bin's observations as a Gaussian in z (expected gradient and Fisher information under the posterior
+    so far, damped), the drift linearised over the posterior, a Kalman smoother; (2) a Fisher step for m and d; n by ridge
+    regression of $(\mathbb E[z_{t+1}\mid z_t,y]-(1-\alpha)z_t)/\alpha$ on the features **at states drawn from the posterior**: posterior
+    means would shrink the drift; covariances in closed form. The latents are kept white.
+
+    **Arguments**
+
+    - `recording`: spikes (Poisson) or rates (Gaussian).
+    - `rank`: of the decision; `nuisance`: further dimensions with a linear memory and no inputs, for trial gain and shared noise.
+    - `alpha`: $\Delta t/\tau$; by default with $\tau$ = 0.1 s.
+    - `activation`: $\phi$ of the read-out; "softplus" for spikes and "linear" for rates by default. `bias`: fit $d_i$.
+    - `baseline`: (trial, time, neuron), expected counts a bin without z; by default each neuron's mean. See `lr.baseline`.
+    - `lag`: bins by which inputs act late. `features`: random ones of F; `ridge`: relative to their mean square.
+    - `start`: latents to start from, of rank `rank + nuisance`; by default those of factor analysis.
+
+    **Raises** `ValueError` for a rank that the neurons cannot carry, a baseline that is not positive or of another shape.
+
+    Source: Kalman smoothing with conjugate-computation variational inference, Khan & Lin (2017), AISTATS; drifts
+    linearised as in Särkkä (2013), Bayesian Filtering and Smoothing, section 6; the ridge step is Kim et al. (2026), section 3.
+
+    >>> import jax.random as jr
+    >>> from lrcore.datasets import clicks_session
+    >>> found = fit(clicks_session(jr.key(0), n_trials=30).recording, 2, key=jr.key(1), iterations=2, progress=False)
+    >>> found.posterior.mean.shape
+    (30, 100, 2)
+    """
+    rank, nuisance = checks.count("rank", rank), checks.count("nuisance", nuisance, least=0)
+    lag, features = checks.count("lag", lag, least=0), checks.count("features", features)
+    ridge = checks.positive("ridge", ridge)
+    alpha = checks.positive("alpha", recording.bin_width / 0.1 if alpha is None else alpha)
+    counted = recording.rates is None
+    activation = activation or ("softplus" if counted else "linear")
+    dim = rank + nuisance
+    if counted:
+        baseline = _checked(baseline, recording)
+    if start is None:
+        z = factors.start(recording, dim, baseline)
+    else:
+        z = np.asarray(start.z)
+        if z.shape[2] != dim:
+            raise ValueError(f"start: expected latents of rank {dim}, got {z.shape[2]}")
+    data = _data(recording, baseline, lag)
+    feature_key, *keys = jr.split(key, 1 + iterations)
+    model = StateSpace(
+        m=jnp.zeros((recording.n_neurons, dim)),
+        d=jnp.zeros(recording.n_neurons),
+        variance=jnp.asarray(_variance(recording), jnp.float32),
+        n=jnp.zeros((features, rank)),
+        features=jr.normal(feature_key, (features, rank + data["u"].shape[-1] + 1)),
+        q=0.05 * jnp.eye(rank),
+        a=jnp.full(nuisance, 0.95),
+        q_nuisance=jnp.full(nuisance, 0.1),
+        mean0=jnp.zeros(dim),
+        alpha=float(alpha),
+        lag=lag,
+        activation=activation,
+        counted=counted,
+        bias=bias,
+    )
+    trials, time = recording.mask.shape
+    posterior = Posterior(
+        jnp.asarray(z, jnp.float32),
+        jnp.tile(0.1 * jnp.eye(dim), (trials, time, 1, 1)),
+        jnp.tile(0.9 * jnp.eye(dim), (trials, time - 1, 1, 1)),
+    )
+    for _ in range(6):
+        model = _read_out(model, posterior, data)
+    model = _dynamics(model, posterior, data, keys[0], ridge)
+    sites, change = None, []
+    for k, one in enumerate(tqdm(keys, desc="state space", disable=not progress, leave=False)):
+        before = posterior.mean
+        posterior, sites = _infer(model, posterior, data, sites)
+        if k % 5 == 0:
+            model, posterior = _whiten(model, posterior, data["mask"])
+            sites = None
+            before = None
+        model = _read_out(model, posterior, data)
+        model = _dynamics(model, posterior, data, one, ridge)
+        moved = np.nan if before is None else float(_rms(posterior.mean - before, data["mask"]))
+        change.append(moved)
+    for _ in range(3):
+        posterior, sites = _infer(model, posterior, data, sites)
+    return StateSpaceFit(model, posterior, baseline, np.array(change), recording)
+
+
+def infer(
+    found: StateSpaceFit, recording: Recording, *, baseline=None, neurons=None, iterations: int = 12
+) -> StateSpaceFit:
+    """The posterior of other trials, from all neurons, from some, or from none, by a model that stays as it is.
+
+    **Arguments**
+
+    - `recording`: of the same neurons. `baseline`: (trial, time, neuron), of these trials.
+    - `neurons`: boolean mask (neuron,) of those that are observed; none of them is a prediction from the inputs alone.
+    """
+    if recording.n_neurons != len(found.model.d):
+        raise ValueError(
+            f"recording: expected the {len(found.model.d)} neurons of the fit, got {recording.n_neurons}"
+        )
+    model = found.model
+    if model.counted:
+        if baseline is None:
+            level = np.mean(found.baseline, axis=(0, 1), where=found.recording.mask[..., None])
+            baseline = np.broadcast_to(level, recording.spikes.shape)
+        baseline = _checked(baseline, recording)
+    data = _data(recording, baseline, model.lag)
+    if neurons is not None:
+        data["seen"] = jnp.asarray(neurons, jnp.float32)
+    trials, time = recording.mask.shape
+    dim = model.m.shape[1]
+    posterior = Posterior(
+        jnp.tile(model.mean0, (trials, time, 1)),
+        jnp.tile(0.3 * jnp.eye(dim), (trials, time, 1, 1)),
+        jnp.zeros((trials, time - 1, dim, dim)),
+    )
+    sites = None
+    for _ in range(iterations):
+        posterior, sites = _infer(model, posterior, data, sites)
+    return StateSpaceFit(model, posterior, baseline, np.zeros(0), recording)
+
+
+# --- the data
+
+
+def _checked(baseline, recording: Recording) -> np.ndarray:
+    if baseline is None:
+        baseline = recording.mean_rates * recording.bin_width
+    baseline = np.asarray(baseline, np.float32)
+    shape = recording.spikes.shape
+    if baseline.ndim == 1:
+        baseline = np.broadcast_to(baseline, shape)
+    if baseline.shape != shape:
+        raise ValueError(f"baseline: expected the shape {shape} of (trial, time, neuron), got {baseline.shape}")
+    inside = baseline[recording.mask]
+    if not (np.isfinite(inside) & (inside > 0)).all():
+        bad = int((~(np.isfinite(inside) & (inside > 0))).sum())
+        raise ValueError(
+            f"baseline: expected positive counts a bin, got {bad:,} others: leave silent neurons out with "
+            "recording.drop_constant()"
+        )
+    return np.where(recording.mask[..., None], baseline, 1.0).astype(np.float32)
+
+
+def _lagged(inputs, lag: int):
+    """What acts on the step from t to t+1: the inputs of t - lag."""
+    late = np.zeros_like(inputs)
+    late[:, lag:] = inputs[:, : inputs.shape[1] - lag]
+    return late
+
+
+def _data(recording: Recording, baseline, lag: int) -> dict:
+    inputs = recording.inputs
+    if inputs is None:
+        inputs = np.zeros((*recording.mask.shape, 0), np.float32)
+    return {
+        "y": jnp.asarray(recording.signal, jnp.float32),
+        "c": jnp.ones((1, 1, 1)) if baseline is None else jnp.asarray(baseline),
+        "u": jnp.asarray(_lagged(inputs, lag)),
+        "mask": jnp.asarray(recording.mask, jnp.float32),
+        "seen": jnp.ones(recording.n_neurons),
+    }
+
+
+def _variance(recording: Recording):
+    return np.var(recording.signal.astype(np.float64), axis=(0, 1), where=recording.mask[..., None])
+
+
+# --- the observations
+
+
+def _phi(model: StateSpace):
+    phi = resolve(model.activation)
+    at_zero = phi(jnp.zeros(())) if model.counted else 1.0
+    return lambda h: phi(h) / at_zero
+
+
+def _spread(covariance, m):
+    """Variance of the potentials, (..., neuron), without an intermediate of (..., neuron, dim)."""
+    pairs = (m[:, :, None] * m[:, None, :]).reshape(len(m), -1)
+    return covariance.reshape(*covariance.shape[:-2], -1) @ pairs.T
+
+
+def _scores(model: StateSpace, mean, covariance, y, c):
+    """Expected gradient and Fisher information of a potential, (time, neuron) each, and the expected error squared."""
+    phi = _phi(model)
+    centre = mean @ model.m.T + model.d[None]
+    deviation = jnp.sqrt(jnp.maximum(_spread(covariance, model.m), 0.0))
+    gradient = information = error = 0.0
+    for node, weight in _NODES:
+        h = centre + node * deviation
+        rate, slope = jax.jvp(phi, (h,), (jnp.ones_like(h),))
+        if model.counted:
+            ratio = slope / jnp.maximum(rate, 1e-6)
+            gradient += weight * (y - c * rate) * ratio
+            information += weight * c * slope * ratio
+        else:
+            gradient += weight * (y - rate) * slope / model.variance[None]
+            information += weight * slope**2 / model.variance[None]
+            error += weight * (y - rate) ** 2
+    return gradient, information, error
+
+
+def _trial(data, y, c, mask):
+    keep = mask[:, None] * data["seen"][None]
+    return y, c, keep
+
+
+@eqx.filter_jit
+def _expected(model: StateSpace, posterior: Posterior):
+    def one(pair):
+        mean, covariance = pair
+        centre = mean @ model.m.T + model.d[None]
+        deviation = jnp.sqrt(jnp.maximum(_spread(covariance, model.m), 0.0))
+        return sum(weight * _phi(model)(centre + node * deviation) for node, weight in _NODES)
+
+    return jax.lax.map(one, (posterior.mean, posterior.covariance))
+
+
+def _per_trial(data):
+    trials = data["y"].shape[0]
+    c = jnp.broadcast_to(data["c"], data["y"].shape) if data["c"].shape[0] == 1 else data["c"]
+    del trials
+    return data["y"], c, data["mask"]
+
+
+# --- inference
+
+
+@eqx.filter_jit
+def _infer(model: StateSpace, posterior: Posterior, data, sites):
+    """One damped update of the observations' Gaussian sites, and the smoother."""
+    pairs = (model.m[:, :, None] * model.m[:, None, :]).reshape(len(model.m), -1)
+    dim = model.m.shape[1]
+
+    def observe(parts):
+        mean, covariance, y, c, mask = parts
+        gradient, information, _ = _scores(model, mean, covariance, y, c)
+        keep = mask[:, None] * data["seen"][None]
+        gradient, information = keep * gradient, keep * information
+        precision = (information @ pairs).reshape(-1, dim, dim)
+        shift = gradient @ model.m + (precision @ mean[..., None])[..., 0]
+        return precision, shift
+
+    new = jax.lax.map(observe, (posterior.mean, posterior.covariance, *_per_trial(data)))
+    if sites is not None:
+        new = tuple(_DAMPING * b + (1 - _DAMPING) * a for a, b in zip(sites, new, strict=True))
+    return _smoother(model, posterior, data["u"], *new), new
+
+
+def _linear(model: StateSpace, mean, covariance, u):
+    """The step's A, offset and residual covariance over a Gaussian of states, by 2 R cubature points."""
+    rank = model.rank
+    root = jnp.linalg.cholesky(covariance[:rank, :rank] + 1e-7 * jnp.eye(rank))
+    away = jnp.sqrt(rank) * root.T
+    centre = mean[:rank]
+    up, down = model._step(centre + away, _rows(u, rank)), model._step(centre - away, _rows(u, rank))
+    slope = (up - down).T / (2 * jnp.sqrt(rank))
+    a = jax.scipy.linalg.solve_triangular(root, slope.T, lower=True, trans=1).T
+    value = (up.mean(axis=0) + down.mean(axis=0)) / 2
+    off = jnp.concatenate([up, down]) - value[None]
+    rest = off.T @ off / (2 * rank) - slope @ slope.T
+    dim = len(mean)
+    whole = jnp.zeros((dim, dim)).at[:rank, :rank].set(a)
+    whole = whole.at[jnp.arange(rank, dim), jnp.arange(rank, dim)].set(model.a)
+    noise = jnp.zeros((dim, dim)).at[:rank, :rank].set(model.q + rest)
+    noise = noise.at[jnp.arange(rank, dim), jnp.arange(rank, dim)].set(model.q_nuisance)
+    offset = jnp.zeros(dim).at[:rank].set(value - a @ centre)
+    return whole, offset, noise
+
+
+def _rows(u, count):
+    return jnp.broadcast_to(u, (count, *u.shape))
+
+
+def _smoother(model: StateSpace, posterior: Posterior, u, precision, shift) -> Posterior:
+    dim, rank = model.m.shape[1], model.rank
+    first = jnp.concatenate(
+        [jnp.full(rank, _START), model.q_nuisance / jnp.maximum(1 - model.a**2, 1e-3)]
+    )
+
+    def trial(mean, covariance, u, precision, shift):
+        a, offset, noise = jax.vmap(functools.partial(_linear, model))(mean[:-1], covariance[:-1], u[:-1])
+
+        def condition(m, p, j, s):
+            p = jnp.linalg.solve(jnp.eye(dim) + p @ j, p)
+            p = (p + p.T) / 2
+            return m + p @ (s - j @ m), p
+
+        def forward(state, now):
+            m, p = state
+            a, offset, noise, j, s = now
+            ahead, spread = a @ m + offset, a @ p @ a.T + noise
+            new = condition(ahead, spread, j, s)
+            return new, (m, p, ahead, spread)
+
+        state = condition(model.mean0, jnp.diag(first), precision[0], shift[0])
+        last, (m, p, ahead, spread) = jax.lax.scan(
+            forward, state, (a, offset, noise, precision[1:], shift[1:])
+        )
+        back = jax.vmap(lambda p, a, s: jnp.linalg.solve(s, a @ p).T)(p, a, spread)
+
+        def backward(state, now):
+            m_next, p_next = state
+            m, p, ahead, spread, back = now
+            smooth = m + back @ (m_next - ahead)
+            cov = p + back @ (p_next - spread) @ back.T
+            cov = (cov + cov.T) / 2 + 1e-8 * jnp.eye(dim)
+            gain = jnp.linalg.solve(cov, back @ p_next).T
+            return (smooth, cov), (smooth, cov, gain)
+
+        _, (means, covariances, gains) = jax.lax.scan(
+            backward, last, (m, p, ahead, spread, back), reverse=True
+        )
+        return (
+            jnp.concatenate([means, last[0][None]]),
+            jnp.concatenate([covariances, last[1][None]]),
+            gains,
+        )
+
+    return Posterior(*jax.vmap(trial)(posterior.mean, posterior.covariance, u, precision, shift))
+
+
+@eqx.filter_jit
+def _paths(posterior: Posterior, key):
+    first_key, key = jr.split(key)
+    noise = jr.normal(key, posterior.mean.shape)
+    dim = noise.shape[-1]
+
+    def root(covariance):
+        values, vectors = jnp.linalg.eigh(covariance)
+        return vectors * jnp.sqrt(jnp.maximum(values, 0.0))[..., None, :]
+
+    roots = root(posterior.following())
+    del first_key
+
+    def trial(mean, covariance, gain, roots, noise):
+        z = mean[0] + root(covariance) @ noise[0]
+
+        def step(z, now):
+            mean, ahead, gain, root, noise = now
+            new = ahead + gain @ (z - mean) + root @ noise
+            return new, new
+
+        _, rest = jax.lax.scan(step, z, (mean[:-1], mean[1:], gain, roots, noise[1:]))
+        return jnp.concatenate([z[None], rest])
+
+    del dim
+    return jax.vmap(trial)(
+        posterior.mean, posterior.covariance[:, 0], posterior.gain, roots, noise
+    )
+
+
+# --- parameters
+
+
+@eqx.filter_jit
+def _read_out(model: StateSpace, posterior: Posterior, data) -> StateSpace:
+    """A damped Fisher step in m and d, and the noise of rates."""
+    dim = model.m.shape[1]
+
+    def one(total, parts):
+        mean, covariance, y, c, mask = parts
+        gradient, information, error = _scores(model, mean, covariance, y, c)
+        gradient, information = mask[:, None] * gradient, mask[:, None] * information
+        design = jnp.concatenate([mean, jnp.ones((len(mean), 1))], axis=1)
+        pairs = jnp.pad(covariance, ((0, 0), (0, 1), (0, 1))) + design[:, :, None] * design[:, None, :]
+        fisher = information.T @ pairs.reshape(len(mean), -1)
+        # Stein: E[gradient z] = E[gradient] mean - P m E[information], by the expected curvature.
+        spread = (information.T @ covariance.reshape(len(mean), -1)).reshape(-1, dim, dim)
+        slope = gradient.T @ design
+        slope = slope.at[:, :dim].add(-jnp.einsum("nij,nj->ni", spread, model.m))
+        squares = jnp.sum(mask[:, None] * error, axis=0) if not model.counted else 0.0
+        return (total[0] + fisher, total[1] + slope, total[2] + squares), None
+
+    n = len(model.d)
+    zero = (jnp.zeros((n, (dim + 1) ** 2)), jnp.zeros((n, dim + 1)), jnp.zeros(n))
+    parts = (posterior.mean, posterior.covariance, *_per_trial(data))
+    (fisher, slope, squares), _ = jax.lax.scan(one, zero, parts)
+    fisher = fisher.reshape(n, dim + 1, dim + 1)
+    # A prior of standard deviation 1 on every weight: nothing where there are spikes, and no blow-up where there are few.
+    now = jnp.concatenate([model.m, model.d[:, None]], axis=1)
+    prior = jnp.ones(dim + 1)
+    if not model.counted:
+        prior = 1e-3 * prior
+    fisher = fisher + jnp.diag(prior)[None]
+    slope = slope - prior[None] * now
+    if not model.bias:
+        fisher = fisher.at[:, dim, :].set(0.0).at[:, :, dim].set(0.0).at[:, dim, dim].set(1.0)
+        slope = slope.at[:, dim].set(0.0)
+    change = jnp.linalg.solve(fisher, slope[..., None])[..., 0]
+    size = jnp.linalg.norm(change, axis=1, keepdims=True)
+    new = now + change * jnp.minimum(1.0, 1.0 / jnp.maximum(size, 1e-9))
+    changed = eqx.tree_at(lambda s: (s.m, s.d), model, (new[:, :dim], new[:, dim]))
+    if not model.counted:
+        changed = eqx.tree_at(lambda s: s.variance, changed, jnp.maximum(squares / data["mask"].sum(), 1e-8))
+    return changed
+
+
+@eqx.filter_jit
+def _dynamics(model: StateSpace, posterior: Posterior, data, key, ridge) -> StateSpace:
+    """n by ridge regression at sampled states; noise, memory and start in closed form."""
+    rank = model.rank
+    mask = data["mask"][:, 1:]
+    count = mask.sum()
+    u = data["u"][:, :-1]
+    here, ahead, gain = posterior.mean[:, :-1], posterior.mean[:, 1:], posterior.gain
+    roots = jnp.linalg.cholesky(posterior.covariance[:, :-1] + 1e-7 * jnp.eye(here.shape[-1]))
+    gram = cross = 0.0
+    draws = []
+    for one in jr.split(key, 2):
+        away = (roots @ jr.normal(one, here.shape)[..., None])[..., 0]
+        z = (here + away)[..., :rank]
+        expected = (ahead + (gain @ away[..., None])[..., 0])[..., :rank]
+        x = model._hidden(z, u) * mask[..., None]
+        wanted = (expected - (1 - model.alpha) * z) / model.alpha * mask[..., None]
+        x, wanted = x.reshape(-1, x.shape[-1]), wanted.reshape(-1, rank)
+        gram, cross = gram + x.T @ x, cross + x.T @ wanted
+        draws.append((x, wanted))
+    j = len(gram)
+    n = jnp.linalg.solve(gram + ridge * jnp.trace(gram) / j * jnp.eye(j), cross)
+    left = sum((w - x @ n).T @ (w - x @ n) for x, w in draws) / len(draws)
+    following = jnp.sum(posterior.following()[..., :rank, :rank] * mask[..., None, None], axis=(0, 1))
+    q = (model.alpha**2 * left + following) / count + 1e-6 * jnp.eye(rank)
+    x = here[..., rank:] * mask[..., None]
+    covariance = posterior.covariance[:, :-1]
+    diagonal = jnp.diagonal(covariance, axis1=-2, axis2=-1)[..., rank:] * mask[..., None]
+    next_diagonal = jnp.diagonal(posterior.covariance[:, 1:], axis1=-2, axis2=-1)[..., rank:] * mask[..., None]
+    between = jnp.diagonal(gain @ covariance, axis1=-2, axis2=-1)[..., rank:] * mask[..., None]
+    x_next = ahead[..., rank:] * mask[..., None]
+    both = jnp.sum(x * x_next + between, axis=(0, 1))
+    square = jnp.sum(x**2 + diagonal, axis=(0, 1))
+    a = jnp.clip(both / jnp.maximum(square, 1e-9), 0.0, 0.999)
+    next_square = jnp.sum(x_next**2 + next_diagonal, axis=(0, 1))
+    q_nuisance = jnp.maximum((next_square - 2 * a * both + a**2 * square) / count, 1e-5)
+    mean0 = posterior.mean[:, 0].mean(axis=0).at[rank:].set(0.0)
+    return eqx.tree_at(
+        lambda s: (s.n, s.q, s.a, s.q_nuisance, s.mean0),
+        model,
+        (n, (q + q.T) / 2, a, q_nuisance, mean0),
+    )
+
+
+@eqx.filter_jit
+def _whiten(model: StateSpace, posterior: Posterior, mask):
+    """Latents white over all valid bins, each nuisance dimension of variance 1; m and d follow. n and q have to be fitted again."""
+    rank, dim = model.rank, model.m.shape[1]
+    weight = mask / mask.sum()
+    centre = jnp.einsum("st,std->d", weight, posterior.mean)
+    # Without biases there is nothing to take an offset up.
+    centre = centre if model.bias else jnp.zeros(dim)
+    off = posterior.mean - centre
+    total = jnp.einsum("st,sti,stj->ij", weight, off, off) + jnp.einsum(
+        "st,stij->ij", weight, posterior.covariance
+    )
+    values, vectors = jnp.linalg.eigh(total[:rank, :rank])
+    root = (vectors * jnp.sqrt(values)[None]) @ vectors.T
+    back = jnp.zeros((dim, dim)).at[:rank, :rank].set(root)
+    own = jnp.sqrt(jnp.diagonal(total)[rank:])
+    back = back.at[jnp.arange(rank, dim), jnp.arange(rank, dim)].set(own)
+    there = jnp.linalg.inv(back)
+    d = model.d + model.m @ centre
+    model = eqx.tree_at(lambda s: (s.m, s.d), model, (model.m @ back, d))
+    moved = Posterior(
+        off @ there.T, there @ posterior.covariance @ there.T, there @ posterior.gain @ back
+    )
+    return model, moved
+
+
+def _rms(difference, mask):
+    return jnp.sqrt(jnp.sum(difference**2 * mask[..., None]) / mask.sum() / difference.shape[-1])
+
+
+def _t(x):
+    return jnp.swapaxes(x, -1, -2)
