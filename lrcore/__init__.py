@@ -6,6 +6,7 @@ becomes networks, networks become predictions. The modules follow that way, in t
 
 import importlib
 
+from . import baseline as baseline
 from . import book as book
 from . import compare as compare
 from . import datasets as datasets
@@ -19,6 +20,7 @@ from . import maxent as maxent
 from . import rates as rates
 from . import structure as structure
 from . import systems as systems
+from . import tasks as tasks
 from . import training as training
 from .connector import Connector as Connector
 from .distributions import Empirical as Empirical

@@ -1,4 +1,4 @@
-"""Low-rank networks trained by backpropagation through time, to follow recorded trajectories: LINT."""
+"""Low-rank networks trained by backpropagation through time: on recorded trajectories (LINT), and on tasks."""
 
 import functools
 
@@ -14,35 +14,41 @@ from . import checks, training
 from .activation import Activation, invert, resolve
 from .network import LowRankNetwork
 from .recording import Recording
+from .tasks import Task
 
 
 class Trained(eqx.Module):
-    """Networks trained from several seeds on one recording, made by `fit`.
+    """Networks trained from several seeds on one recording, made by `fit`, or on one task, made by `learn`.
 
     - `networks`: one `LowRankNetwork` a seed. `starts`: (seed, trial, rank), the latents at the first bin.
+    - `readouts`: (seed, neuron, output) of a task, output $\\frac1N\\sum_iw_ir_i$; None for recordings.
     - `losses`: (step,), mean training loss over seeds; `error`: (seed,), mean square error of all trials at the end.
     - `stopped`: as in `lr.training.Fit`. A seed that exploded alone has an `error` that is not finite, and its last weights.
     """
 
     networks: tuple[LowRankNetwork, ...]
     starts: Float[np.ndarray, "seed trial rank"]
+    readouts: Float[np.ndarray, "seed neuron output"] | None
     losses: Float[np.ndarray, " step"]
     error: Float[np.ndarray, " seed"]
     stopped: str
 
 
 class _Model(eqx.Module):
-    """The weights of all seeds: m, n (seed, neuron, rank), b (seed, neuron, input), d (seed, neuron), z0 (seed, trial, rank)."""
+    """The weights of all seeds: m, n (seed, neuron, rank), b (.., input), d (seed, neuron), w (.., output), z0 (seed, trial, rank)."""
 
     m: Array
     n: Array
     b: Array | None
     d: Array | None
+    w: Array | None
     z0: Array | None
     alpha: float = eqx.field(static=True)
     activation: Activation = eqx.field(static=True)
-    forcing: int = eqx.field(static=True)
-    potentials: bool = eqx.field(static=True)
+    penalty: float = eqx.field(static=True)
+    noise: float = eqx.field(static=True, default=0.0)
+    forcing: int = eqx.field(static=True, default=0)
+    potentials: bool = eqx.field(static=True, default=False)
 
 
 def fit(
@@ -61,6 +67,7 @@ def fit(
     batch_size: int = 10,
     learning_rate: float = 1e-2,
     weights: float = 1.0,
+    penalty: float = 0.0,
     progress: bool = True,
     **options,
 ) -> Trained:
@@ -81,6 +88,7 @@ def fit(
     - `target`: compare "rates", or "potentials" $\phi^{-1}(r)$.
     - `teacher_forcing`: every so many steps the latents are set to the projection of the recorded potentials; 0 for never.
     - `seeds`: networks trained at once, from different initial weights of standard deviation `weights`, on the same batches.
+    - `penalty`: of the mean square of m, n and b, added to the loss.
     - `epochs`: passes over the trials, in batches of `batch_size`. Further `options` of `lr.training.fit`.
 
     **Raises** `ValueError` for spikes, rates outside the range of $\phi$ where its inverse is needed (with how many), an
@@ -120,9 +128,11 @@ def fit(
         n=weights * jr.normal(n_key, (seeds, neurons, rank)),
         b=None if inputs is None else weights * jr.normal(b_key, (seeds, neurons, inputs.shape[-1])),
         d=jnp.zeros((seeds, neurons)) if bias else None,
+        w=None,
         z0=jnp.zeros((seeds, trials, rank)) if start == "learned" else None,
         alpha=float(checks.positive("alpha", alpha)),
         activation=activation,
+        penalty=checks.positive("penalty", penalty, zero=True),
         forcing=forcing,
         potentials=target == "potentials",
     )
@@ -131,30 +141,102 @@ def fit(
     if potentials is not None:
         keep_all = target == "potentials" or forcing
         data["potentials"] = potentials if keep_all else potentials[:, :1]
-    total = max(1, epochs * trials // batch_size)
+    return _train(model, data, fit_key, "LINT", epochs, batch_size, learning_rate, progress, options)
+
+
+def learn(
+    task: Task,
+    rank: int,
+    *,
+    n_neurons: int,
+    alpha: float,
+    key: PRNGKeyArray,
+    activation: Activation = "tanh",
+    bias: bool = False,
+    noise: float = 0.0,
+    seeds: int = 1,
+    epochs: int = 200,
+    batch_size: int = 32,
+    learning_rate: float = 1e-2,
+    weights: float = 1.0,
+    penalty: float = 0.0,
+    progress: bool = True,
+    **options,
+) -> Trained:
+    r"""Train networks of given rank so that a linear read-out of their rates does a task.
+
+    $$\min_{m,n,b,d,w}\ \big\langle\big(y_{st}-\tfrac1N\textstyle\sum_iw_ir_{sti}\big)^2\big\rangle,\qquad
+      z_{t+1}=z_t+\alpha\big(-z_t+F_N(z_t,u_t)\big)+\eta\,\xi_t,\quad z_0=0$$
+
+    the mean over the bins where the task's weight is not 0.
+
+    **Arguments**
+
+    - `task`: of `lr.tasks`, or arrays of one's own in a `lr.tasks.Task`. `n_neurons`: N.
+    - `noise`: $\eta$, of the latents in each step of training; a little of it makes memories that last.
+    - The rest as in `fit`.
+
+    **Raises** `FloatingPointError` when every seed explodes at once.
+
+    Source: Dubreuil et al. (2022), Nature Neuroscience 25, 783.
+
+    >>> import jax.random as jr
+    >>> from lrcore import tasks
+    >>> task = tasks.ring_memory(jr.key(0), 32)
+    >>> trained = learn(task, 2, n_neurons=100, alpha=0.1, key=jr.key(1), epochs=100, progress=False)
+    >>> bool(trained.error[0] < 0.1)
+    True
+    """
+    rank, seeds = checks.count("rank", rank), checks.count("seeds", seeds)
+    neurons, weights = checks.count("n_neurons", n_neurons), checks.positive("weights", weights)
+    m_key, n_key, b_key, w_key, fit_key = jr.split(key, 5)
+
+    def draw(key, columns):
+        return weights * jr.normal(key, (seeds, neurons, columns))
+
+    model = _Model(
+        m=draw(m_key, rank),
+        n=draw(n_key, rank),
+        b=draw(b_key, task.inputs.shape[2]),
+        d=jnp.zeros((seeds, neurons)) if bias else None,
+        w=draw(w_key, task.targets.shape[2]),
+        z0=None,
+        alpha=float(checks.positive("alpha", alpha)),
+        activation=activation,
+        penalty=checks.positive("penalty", penalty, zero=True),
+        noise=checks.positive("noise", noise, zero=True),
+    )
+    data = {"inputs": task.inputs, "targets": task.targets, "mask": task.weight}
+    return _train(model, data, fit_key, "task", epochs, batch_size, learning_rate, progress, options)
+
+
+def _train(model, data, key, name, epochs, batch_size, learning_rate, progress, options) -> Trained:
+    trials = len(data["mask"])
+    total = max(1, checks.count("epochs", epochs) * trials // batch_size)
     done = training.fit(
         model,
         _loss,
         data,
-        key=fit_key,
+        key=key,
         steps=total,
         batch_size=min(batch_size, trials),
         optimizer=_adam(learning_rate, total),
         average=False,
         progress=progress,
-        name="LINT",
+        name=name,
         **options,
     )
-    error, starts = _evaluate(done.model, data)
     found = done.model
+    error, starts = _evaluate(found, data)
     networks = tuple(
         LowRankNetwork(
             *(None if part is None else part[seed] for part in (found.m, found.n, found.b, found.d)),
-            activation=activation,
+            activation=found.activation,
         )
-        for seed in range(seeds)
+        for seed in range(len(found.m))
     )
-    return Trained(networks, np.asarray(starts), done.losses, np.asarray(error), done.stopped)
+    readouts = None if found.w is None else np.asarray(found.w)
+    return Trained(networks, np.asarray(starts), readouts, done.losses, np.asarray(error), done.stopped)
 
 
 @functools.cache
@@ -180,20 +262,23 @@ def _adam(learning_rate: float, steps: int) -> optax.GradientTransformation:
 
 
 def _loss(model: _Model, batch, key) -> Float[Array, ""]:
-    """Mean over seeds of the masked mean square error; exploded seeds do not count."""
-    errors, _ = _errors(model, batch)
+    """Mean over seeds of the masked mean square error and the penalty; exploded seeds do not count."""
+    errors, _ = _errors(model, batch, key if model.noise else None)
+    weights = [part for part in (model.m, model.n, model.b) if part is not None]
+    errors = errors + model.penalty * sum(jnp.mean(part**2, axis=(1, 2)) for part in weights)
     finite = jnp.isfinite(errors)
     # All exploded: say so, and training stops.
     return jnp.where(finite.any(), jnp.where(finite, errors, 0.0).sum() / finite.sum(), jnp.nan)
 
 
-def _errors(model: _Model, batch):
-    """(seed,) errors and (seed, trial, rank) starts of a batch."""
+def _errors(model: _Model, batch, key=None):
+    """(seed,) errors and (seed, trial, rank) starts of a batch; with noise where there is a key."""
     phi = resolve(model.activation)
     mask = batch["mask"]
-    wanted = batch["potentials"] if model.potentials else batch["rates"]
+    wanted = batch["targets" if model.w is not None else "potentials" if model.potentials else "rates"]
+    noise = 0.0 if key is None else model.noise * jr.normal(key, (mask.shape[1], len(mask), model.m.shape[2]))
 
-    def one(m, n, b, d, z0):
+    def one(m, n, b, d, w, z0):
         own = 0.0 if d is None else d[None]
         gram = m.T @ m + 1e-6 * jnp.eye(m.shape[1])
 
@@ -202,7 +287,9 @@ def _errors(model: _Model, batch):
             return jnp.linalg.solve(gram, m.T @ h.T).T
 
         u = batch.get("inputs", jnp.zeros((*mask.shape, 0)))
-        if z0 is None:
+        if w is not None:
+            z = jnp.zeros((len(mask), m.shape[1]))
+        elif z0 is None:
             z = project(batch["potentials"][:, 0], u[:, 0])
         else:
             z = z0[batch["trial"]]
@@ -211,13 +298,15 @@ def _errors(model: _Model, batch):
         @jax.checkpoint  # to compute the rates again is cheaper than to fetch them from memory
         def step(z, now):
             u, index, wanted, *recorded = now
-            if recorded:
+            if model.forcing:
                 z = jnp.where(index % model.forcing == 0, project(recorded[0], u), z)
             h = z @ m.T + own
             h = h if b is None else h + u @ b.T
             r = phi(h)
-            missed = ((h if model.potentials else r) - wanted) ** 2
-            return z + model.alpha * (r @ n / len(n) - z), missed.mean(axis=-1)
+            said = r @ w / len(w) if w is not None else h if model.potentials else r
+            missed = ((said - wanted) ** 2).mean(axis=-1)
+            z = z + model.alpha * (r @ n / len(n) - z)
+            return z if key is None else z + noise[index], missed
 
         along = [u.transpose(1, 0, 2), jnp.arange(mask.shape[1]), wanted.transpose(1, 0, 2)]
         if model.forcing:
@@ -225,7 +314,7 @@ def _errors(model: _Model, batch):
         _, missed = jax.lax.scan(step, z, tuple(along))
         return (missed * mask.T).sum() / mask.sum(), start
 
-    return jax.vmap(one)(model.m, model.n, model.b, model.d, model.z0)
+    return jax.vmap(one)(model.m, model.n, model.b, model.d, model.w, model.z0)
 
 
 @eqx.filter_jit

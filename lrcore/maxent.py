@@ -117,6 +117,7 @@ def fit(
     lengths=None,
     alpha: float,
     activation: Activation = "tanh",
+    targets=None,
     ridge: float | None = None,
     tolerance: float = 3e-4,
     folds: int = 5,
@@ -131,6 +132,9 @@ def fit(
     - `inputs`: (trial, time, input), or one step shorter; `inputs[:, t]` drives the step from t to t+1.
     - `lengths`: (trial,) valid times of each trial; all by default.
     - `alpha`: $\Delta t/\tau$, in (0, 1].
+    - `targets`: (trial, time, rank), other estimates of the same latents, from which Y is taken. Where latents are noisy, their
+      error enters X and Y together and Y looks predictable: by -(1 - alpha) / alpha times the error. Errors of `targets` that are
+      independent of those of `latents` average out; see `lr.rates.halves`.
     - `ridge`: $\rho$. By default the largest on a path whose error on held-out trials exceeds the best by no more than
       one standard error of the paired differences over trials, or by `tolerance` squared times the mean square of Y,
       whichever is larger: no more structure than the data ask for. Cross-validation alone would drive $\rho$ to zero on
@@ -156,6 +160,12 @@ def fit(
     (200, 2)
     """
     z, u, y, trial = transitions(latents, embedding, inputs=inputs, lengths=lengths, alpha=alpha)
+    if targets is not None:
+        if np.shape(targets) != np.shape(latents):
+            raise ValueError(
+                f"targets: expected the shape of latents, {np.shape(latents)}, got {np.shape(targets)}"
+            )
+        y = transitions(targets, embedding, inputs=inputs, lengths=lengths, alpha=alpha)[2]
     resolve(activation)
     tolerance = checks.positive("tolerance", tolerance, zero=True)
     folds = checks.count("folds", folds, least=2)

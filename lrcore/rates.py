@@ -3,8 +3,9 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import jax.random as jr
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 from tqdm import tqdm
 
 from . import checks
@@ -83,6 +84,60 @@ def latents(
     )
 
 
+def halves(
+    recording: Recording, found: Latents, *, key: PRNGKeyArray, iterations: int = 10
+) -> dict[str, Array]:
+    r"""Each trial's latents twice over, from two random halves of the neurons, for a regression without errors in variables.
+
+    The errors of an estimate $\hat z_t$ enter $X_t=\phi(m\cdot\hat z_t)$ and $Y_t=(\hat z_{t+1}-(1-\alpha)\hat z_t)/\alpha$ together, and a fit takes
+    them for a drift back to where states are frequent. Noise of different neurons is independent: X from one half and Y from the other
+    have no error in common.
+
+    **Arguments**
+
+    - `recording`: of noisy rates; `found`: its `latents`, whose embedding and gauge are kept.
+
+    **Returns** `latents` and `targets` (2 trial, time, rank), each half once in each place, with `lengths` and `inputs` (None where there are none) to
+    match: arguments of `lr.maxent.fit`.
+
+    **Raises** `ValueError` for fewer than four neurons for each dimension of the latents.
+
+    Source: ours; instrumental variables in the sense of Fuller (1987), Measurement Error Models.
+
+    >>> from lrcore import maxent, systems
+    >>> import jax.random as jr
+    >>> net = systems.ring().sample(jr.key(0), 200)
+    >>> r = np.asarray(net.rates(systems.trajectories(net, points=5)))
+    >>> noisy = Recording(rates=r + 0.5 * np.random.default_rng(0).normal(size=r.shape), bin_width=0.01)
+    >>> found = latents(noisy, 2, activation="tanh", noisy=True)
+    >>> fit = maxent.fit(embedding=found.embedding, alpha=0.1, **halves(noisy, found, key=jr.key(1)))
+    >>> fit.n.shape
+    (200, 2)
+    """
+    n, rank = recording.n_neurons, found.rank
+    if n < 4 * rank:
+        raise ValueError(f"recording: expected at least {4 * rank} neurons to divide for rank {rank}, got {n}")
+    mask = recording.mask
+    rates = jnp.asarray(recording.rates[mask], jnp.float32)
+    order = np.asarray(jr.permutation(key, n))
+    both = []
+    for part in (order[: n // 2], order[n // 2 :]):
+        d = jnp.zeros(len(part)) if found.embedding.d is None else found.embedding.d[part]
+        z = jnp.asarray(found.z)[mask]
+        for _ in range(iterations):
+            z = _move(rates[:, part], z, found.embedding.m[part], d, resolve(found.activation))
+        full = np.zeros((*mask.shape, rank), np.float32)
+        full[mask] = z
+        both.append(full)
+    one, other = both
+    return {
+        "latents": np.concatenate([one, other]),
+        "targets": np.concatenate([other, one]),
+        "lengths": np.tile(recording.lengths, 2),
+        "inputs": None if recording.inputs is None else np.tile(recording.inputs, (2, 1, 1)),
+    }
+
+
 def _start(x: Float[Array, "sample neuron"], rank: int, bias: bool) -> tuple[Array, Array, Array]:
     centre = x.mean(axis=0) if bias else jnp.zeros(x.shape[1])
     x = x - centre[None]
@@ -94,28 +149,37 @@ def _start(x: Float[Array, "sample neuron"], rank: int, bias: bool) -> tuple[Arr
 @eqx.filter_jit
 def _improve(rates, z, m, d, phi, bias: bool):
     """A Gauss-Newton step in the latents, then one in the embedding; the error before them."""
-    slope_of = jax.vmap(jax.vmap(jax.grad(phi)))
-
-    def residual(z, m, d):
-        h = z @ m.T + d[None]
-        slope = slope_of(h)
-        error = rates - phi(h)
-        return slope**2, slope * error, jnp.mean(error**2)
-
-    def solve(weights, gradient, design):
-        pairs = (design[:, :, None] * design[:, None, :]).reshape(len(design), -1)
-        hessian = (weights @ pairs).reshape(-1, design.shape[1], design.shape[1])
-        # Saturated neurons and states say little; a small ridge keeps them where they are.
-        ridge = 1e-4 * len(design) * jnp.eye(design.shape[1]) * jnp.mean(design**2)
-        return jnp.linalg.solve(hessian + ridge[None], (gradient @ design)[..., None])[..., 0]
-
-    weights, gradient, before = residual(z, m, d)
-    z = z + solve(weights, gradient, m)
-    weights, gradient, _ = residual(z, m, d)
+    weights, gradient, before = _residual(rates, z, m, d, phi)
+    z = z + _solve(weights, gradient, m)
+    weights, gradient, _ = _residual(rates, z, m, d, phi)
     design = jnp.concatenate([z, jnp.ones((len(z), 1))], axis=1) if bias else z
-    change = solve(weights.T, gradient.T, design)
+    change = _solve(weights.T, gradient.T, design)
     rank = m.shape[1]
     return z, m + change[:, :rank], d + (change[:, rank] if bias else 0.0), before
+
+
+@eqx.filter_jit
+def _move(rates, z, m, d, phi):
+    """A Gauss-Newton step in the latents, of length 1/2 at most: a few neurons say little far out."""
+    weights, gradient, _ = _residual(rates, z, m, d, phi)
+    step = _solve(weights, gradient, m)
+    size = jnp.linalg.norm(step, axis=1, keepdims=True)
+    return z + step * jnp.minimum(1.0, 0.5 / jnp.maximum(size, 1e-9))
+
+
+def _residual(rates, z, m, d, phi):
+    h = z @ m.T + d[None]
+    slope = jax.vmap(jax.vmap(jax.grad(phi)))(h)
+    error = rates - phi(h)
+    return slope**2, slope * error, jnp.mean(error**2)
+
+
+def _solve(weights, gradient, design):
+    pairs = (design[:, :, None] * design[:, None, :]).reshape(len(design), -1)
+    hessian = (weights @ pairs).reshape(-1, design.shape[1], design.shape[1])
+    # Saturated neurons and states say little; a small ridge keeps them where they are.
+    ridge = 1e-4 * len(design) * jnp.eye(design.shape[1]) * jnp.mean(design**2)
+    return jnp.linalg.solve(hessian + ridge[None], (gradient @ design)[..., None])[..., 0]
 
 
 def _gauge(z, m, d, bias: bool):

@@ -43,8 +43,10 @@ def test_gradient_agrees_with_finite_differences(recording, options):
         model = lint._Model(
             **parts,
             b=None,
+            w=None,
             alpha=0.1,
             activation="tanh",
+            penalty=0.01,
             forcing=options.get("teacher_forcing", 0),
             potentials=potentials,
         )
