@@ -173,7 +173,7 @@ def learn(
     **Arguments**
 
     - `task`: of `lr.tasks`, or arrays of one's own in a `lr.tasks.Task`. `n_neurons`: N.
-    - `noise`: $\eta$, of the latents in each step of training; a little of it makes memories that last.
+    - `noise`: $\eta$, of the latents in each step of training.
     - The rest as in `fit`.
 
     **Raises** `FloatingPointError` when every seed explodes at once.

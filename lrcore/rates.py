@@ -116,7 +116,9 @@ def halves(
     """
     n, rank = recording.n_neurons, found.rank
     if n < 4 * rank:
-        raise ValueError(f"recording: expected at least {4 * rank} neurons to divide for rank {rank}, got {n}")
+        raise ValueError(
+            f"recording: expected at least {4 * rank} neurons to divide for rank {rank}, got {n}"
+        )
     mask = recording.mask
     rates = jnp.asarray(recording.rates[mask], jnp.float32)
     order = np.asarray(jr.permutation(key, n))

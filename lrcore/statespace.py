@@ -18,8 +18,6 @@ from .recording import Recording
 
 # Nodes and weights of the expectation over a normal potential, exact to order five.
 _NODES = ((0.0, 2 / 3), (np.sqrt(3.0), 1 / 6), (-np.sqrt(3.0), 1 / 6))
-# Standard deviation squared of the decision at the start of a trial, in units of its variance over all bins.
-_START = 0.02
 _DAMPING = 0.7
 
 
@@ -32,9 +30,9 @@ class Posterior(eqx.Module):
 
     mean: Float[Array, "trial time dim"]
     covariance: Float[Array, "trial time dim dim"]
-    gain: Float[Array, "trial time-1 dim dim"]
+    gain: Float[Array, "trial step dim dim"]
 
-    def following(self) -> Float[Array, "trial time-1 dim dim"]:
+    def following(self) -> Float[Array, "trial step dim dim"]:
         """Covariance of a state given the one before it and the observations."""
         before = self.covariance[:, :-1]
         return self.covariance[:, 1:] - self.gain @ before @ _t(self.gain)
@@ -55,7 +53,7 @@ class StateSpace(eqx.Module):
 
     - `m` (neuron, dim), `d` (neuron,), `variance` (neuron,) $s_i^2$ of rates.
     - `n` (feature, rank), `features` (feature, rank + input + 1); `q` (rank, rank), covariance of $\varepsilon$.
-    - `a`, `q_nuisance`: (nuisance,). `mean0`: (dim,), mean of the first state.
+    - `a`, `q_nuisance`: (nuisance,). `mean0`: (dim,), mean of the first state; `v0`: (rank, rank), its covariance.
     """
 
     m: Float[Array, "neuron dim"]
@@ -67,11 +65,13 @@ class StateSpace(eqx.Module):
     a: Float[Array, " nuisance"]
     q_nuisance: Float[Array, " nuisance"]
     mean0: Float[Array, " dim"]
+    v0: Float[Array, "rank rank"]
     alpha: float = eqx.field(static=True)
     lag: int = eqx.field(static=True)
     activation: Activation = eqx.field(static=True)
     counted: bool = eqx.field(static=True)
     bias: bool = eqx.field(static=True)
+    same_start: bool = eqx.field(static=True)
 
     @property
     def rank(self) -> int:
@@ -154,6 +154,7 @@ def fit(
     features: int = 128,
     ridge: float = 1e-3,
     iterations: int = 40,
+    same_start: bool = True,
     start: Latents | None = None,
     progress: bool = True,
 ) -> StateSpaceFit:
@@ -172,6 +173,8 @@ def fit(
     - `activation`: $\phi$ of the read-out; "softplus" for spikes and "linear" for rates by default. `bias`: fit $d_i$.
     - `baseline`: (trial, time, neuron), expected counts a bin without z; by default each neuron's mean. See `lr.baseline`.
     - `lag`: bins by which inputs act late. `features`: random ones of F; `ridge`: relative to their mean square.
+    - `same_start`: all trials begin at the same decision state, to a variance of 0.02 of that over all bins; False to
+      estimate how they begin.
     - `start`: latents to start from, of rank `rank + nuisance`; by default those of factor analysis.
 
     **Raises** `ValueError` for a rank that the neurons cannot carry, a baseline that is not positive or of another shape.
@@ -212,11 +215,13 @@ def fit(
         a=jnp.full(nuisance, 0.95),
         q_nuisance=jnp.full(nuisance, 0.1),
         mean0=jnp.zeros(dim),
+        v0=0.02 * jnp.eye(rank),
         alpha=float(alpha),
         lag=lag,
         activation=activation,
         counted=counted,
         bias=bias,
+        same_start=same_start,
     )
     trials, time = recording.mask.shape
     posterior = Posterior(
@@ -291,7 +296,9 @@ def _checked(baseline, recording: Recording) -> np.ndarray:
     if baseline.ndim == 1:
         baseline = np.broadcast_to(baseline, shape)
     if baseline.shape != shape:
-        raise ValueError(f"baseline: expected the shape {shape} of (trial, time, neuron), got {baseline.shape}")
+        raise ValueError(
+            f"baseline: expected the shape {shape} of (trial, time, neuron), got {baseline.shape}"
+        )
     inside = baseline[recording.mask]
     if not (np.isfinite(inside) & (inside > 0)).all():
         bad = int((~(np.isfinite(inside) & (inside > 0))).sum())
@@ -361,11 +368,6 @@ def _scores(model: StateSpace, mean, covariance, y, c):
     return gradient, information, error
 
 
-def _trial(data, y, c, mask):
-    keep = mask[:, None] * data["seen"][None]
-    return y, c, keep
-
-
 @eqx.filter_jit
 def _expected(model: StateSpace, posterior: Posterior):
     def one(pair):
@@ -378,10 +380,7 @@ def _expected(model: StateSpace, posterior: Posterior):
 
 
 def _per_trial(data):
-    trials = data["y"].shape[0]
-    c = jnp.broadcast_to(data["c"], data["y"].shape) if data["c"].shape[0] == 1 else data["c"]
-    del trials
-    return data["y"], c, data["mask"]
+    return data["y"], jnp.broadcast_to(data["c"], data["y"].shape), data["mask"]
 
 
 # --- inference
@@ -405,7 +404,7 @@ def _infer(model: StateSpace, posterior: Posterior, data, sites):
     new = jax.lax.map(observe, (posterior.mean, posterior.covariance, *_per_trial(data)))
     if sites is not None:
         new = tuple(_DAMPING * b + (1 - _DAMPING) * a for a, b in zip(sites, new, strict=True))
-    return _smoother(model, posterior, data["u"], *new), new
+    return _smoother(model, posterior, data["u"], data["mask"], *new), new
 
 
 def _linear(model: StateSpace, mean, covariance, u):
@@ -414,7 +413,8 @@ def _linear(model: StateSpace, mean, covariance, u):
     root = jnp.linalg.cholesky(covariance[:rank, :rank] + 1e-7 * jnp.eye(rank))
     away = jnp.sqrt(rank) * root.T
     centre = mean[:rank]
-    up, down = model._step(centre + away, _rows(u, rank)), model._step(centre - away, _rows(u, rank))
+    same = jnp.broadcast_to(u, (rank, *u.shape))
+    up, down = model._step(centre[None] + away, same), model._step(centre[None] - away, same)
     slope = (up - down).T / (2 * jnp.sqrt(rank))
     a = jax.scipy.linalg.solve_triangular(root, slope.T, lower=True, trans=1).T
     value = (up.mean(axis=0) + down.mean(axis=0)) / 2
@@ -429,18 +429,17 @@ def _linear(model: StateSpace, mean, covariance, u):
     return whole, offset, noise
 
 
-def _rows(u, count):
-    return jnp.broadcast_to(u, (count, *u.shape))
-
-
-def _smoother(model: StateSpace, posterior: Posterior, u, precision, shift) -> Posterior:
+def _smoother(model: StateSpace, posterior: Posterior, u, mask, precision, shift) -> Posterior:
     dim, rank = model.m.shape[1], model.rank
-    first = jnp.concatenate(
-        [jnp.full(rank, _START), model.q_nuisance / jnp.maximum(1 - model.a**2, 1e-3)]
-    )
+    stationary = model.q_nuisance / jnp.maximum(1 - model.a**2, 1e-3)
+    first = jnp.diag(jnp.concatenate([jnp.zeros(rank), stationary])).at[:rank, :rank].set(model.v0)
 
-    def trial(mean, covariance, u, precision, shift):
+    def trial(mean, covariance, u, mask, precision, shift):
         a, offset, noise = jax.vmap(functools.partial(_linear, model))(mean[:-1], covariance[:-1], u[:-1])
+        # Beyond a trial's end nothing is seen and an unstable drift would run away; what stands there does not act back.
+        inside = mask[1:, None, None] > 0
+        a = jnp.where(inside, a, (1 - model.alpha) * jnp.eye(dim)[None])
+        offset = jnp.where(inside[..., 0], offset, 0.0)
 
         def condition(m, p, j, s):
             p = jnp.linalg.solve(jnp.eye(dim) + p @ j, p)
@@ -454,7 +453,7 @@ def _smoother(model: StateSpace, posterior: Posterior, u, precision, shift) -> P
             new = condition(ahead, spread, j, s)
             return new, (m, p, ahead, spread)
 
-        state = condition(model.mean0, jnp.diag(first), precision[0], shift[0])
+        state = condition(model.mean0, first, precision[0], shift[0])
         last, (m, p, ahead, spread) = jax.lax.scan(
             forward, state, (a, offset, noise, precision[1:], shift[1:])
         )
@@ -478,21 +477,18 @@ def _smoother(model: StateSpace, posterior: Posterior, u, precision, shift) -> P
             gains,
         )
 
-    return Posterior(*jax.vmap(trial)(posterior.mean, posterior.covariance, u, precision, shift))
+    return Posterior(*jax.vmap(trial)(posterior.mean, posterior.covariance, u, mask, precision, shift))
 
 
 @eqx.filter_jit
 def _paths(posterior: Posterior, key):
-    first_key, key = jr.split(key)
     noise = jr.normal(key, posterior.mean.shape)
-    dim = noise.shape[-1]
 
     def root(covariance):
         values, vectors = jnp.linalg.eigh(covariance)
         return vectors * jnp.sqrt(jnp.maximum(values, 0.0))[..., None, :]
 
     roots = root(posterior.following())
-    del first_key
 
     def trial(mean, covariance, gain, roots, noise):
         z = mean[0] + root(covariance) @ noise[0]
@@ -505,10 +501,7 @@ def _paths(posterior: Posterior, key):
         _, rest = jax.lax.scan(step, z, (mean[:-1], mean[1:], gain, roots, noise[1:]))
         return jnp.concatenate([z[None], rest])
 
-    del dim
-    return jax.vmap(trial)(
-        posterior.mean, posterior.covariance[:, 0], posterior.gain, roots, noise
-    )
+    return jax.vmap(trial)(posterior.mean, posterior.covariance[:, 0], posterior.gain, roots, noise)
 
 
 # --- parameters
@@ -565,7 +558,7 @@ def _dynamics(model: StateSpace, posterior: Posterior, data, key, ridge) -> Stat
     count = mask.sum()
     u = data["u"][:, :-1]
     here, ahead, gain = posterior.mean[:, :-1], posterior.mean[:, 1:], posterior.gain
-    roots = jnp.linalg.cholesky(posterior.covariance[:, :-1] + 1e-7 * jnp.eye(here.shape[-1]))
+    roots = jnp.linalg.cholesky(posterior.covariance[:, :-1] + 1e-7 * jnp.eye(here.shape[-1])[None, None])
     gram = cross = 0.0
     draws = []
     for one in jr.split(key, 2):
@@ -585,7 +578,9 @@ def _dynamics(model: StateSpace, posterior: Posterior, data, key, ridge) -> Stat
     x = here[..., rank:] * mask[..., None]
     covariance = posterior.covariance[:, :-1]
     diagonal = jnp.diagonal(covariance, axis1=-2, axis2=-1)[..., rank:] * mask[..., None]
-    next_diagonal = jnp.diagonal(posterior.covariance[:, 1:], axis1=-2, axis2=-1)[..., rank:] * mask[..., None]
+    next_diagonal = (
+        jnp.diagonal(posterior.covariance[:, 1:], axis1=-2, axis2=-1)[..., rank:] * mask[..., None]
+    )
     between = jnp.diagonal(gain @ covariance, axis1=-2, axis2=-1)[..., rank:] * mask[..., None]
     x_next = ahead[..., rank:] * mask[..., None]
     both = jnp.sum(x * x_next + between, axis=(0, 1))
@@ -594,10 +589,14 @@ def _dynamics(model: StateSpace, posterior: Posterior, data, key, ridge) -> Stat
     next_square = jnp.sum(x_next**2 + next_diagonal, axis=(0, 1))
     q_nuisance = jnp.maximum((next_square - 2 * a * both + a**2 * square) / count, 1e-5)
     mean0 = posterior.mean[:, 0].mean(axis=0).at[rank:].set(0.0)
+    v0 = model.v0
+    if not model.same_start:
+        off = posterior.mean[:, 0, :rank] - mean0[None, :rank]
+        v0 = off.T @ off / len(off) + posterior.covariance[:, 0, :rank, :rank].mean(axis=0)
     return eqx.tree_at(
-        lambda s: (s.n, s.q, s.a, s.q_nuisance, s.mean0),
+        lambda s: (s.n, s.q, s.a, s.q_nuisance, s.mean0, s.v0),
         model,
-        (n, (q + q.T) / 2, a, q_nuisance, mean0),
+        (n, (q + q.T) / 2, a, q_nuisance, mean0, v0),
     )
 
 
@@ -609,7 +608,7 @@ def _whiten(model: StateSpace, posterior: Posterior, mask):
     centre = jnp.einsum("st,std->d", weight, posterior.mean)
     # Without biases there is nothing to take an offset up.
     centre = centre if model.bias else jnp.zeros(dim)
-    off = posterior.mean - centre
+    off = posterior.mean - centre[None, None]
     total = jnp.einsum("st,sti,stj->ij", weight, off, off) + jnp.einsum(
         "st,stij->ij", weight, posterior.covariance
     )
@@ -621,9 +620,7 @@ def _whiten(model: StateSpace, posterior: Posterior, mask):
     there = jnp.linalg.inv(back)
     d = model.d + model.m @ centre
     model = eqx.tree_at(lambda s: (s.m, s.d), model, (model.m @ back, d))
-    moved = Posterior(
-        off @ there.T, there @ posterior.covariance @ there.T, there @ posterior.gain @ back
-    )
+    moved = Posterior(off @ there.T, there @ posterior.covariance @ there.T, there @ posterior.gain @ back)
     return model, moved
 
 

@@ -10,11 +10,17 @@ from . import checks
 
 
 class Task(eqx.Module):
-    """Trials of a task in bins of 10 ms.
+    """Trials of a task, in bins of the network's time step.
 
     - `inputs`: (trial, time, input). `targets`: (trial, time, output), wanted of the read-out.
-    - `weight`: (trial, time), 1 where the target counts, 0 where the read-out is free.
-    - `labels`: (trial,), the condition of each trial.
+    - `weight`: (trial, time), 1 where the target counts, 0 where the read-out is free; 1 everywhere by default.
+    - `labels`: (trial,), the condition of each trial; 0 by default.
+
+    **Raises** `ValueError` for shapes that disagree.
+
+    >>> import numpy as np
+    >>> Task(np.ones((3, 20, 1)), np.ones((3, 20, 1))).n_trials
+    3
     """
 
     inputs: Float[Array, "trial time input"]
@@ -22,12 +28,17 @@ class Task(eqx.Module):
     weight: Float[Array, "trial time"]
     labels: Int[np.ndarray, " trial"]
 
-    def __check_init__(self):
-        if not self.inputs.shape[:2] == self.targets.shape[:2] == self.weight.shape:
-            raise ValueError(
-                "task: expected inputs and targets of as many trials and bins as weight, got "
-                f"{self.inputs.shape}, {self.targets.shape} and {self.weight.shape}"
-            )
+    def __init__(self, inputs, targets, weight=None, labels=None):
+        inputs = checks.array("inputs", inputs, ("trial", "time", "input"))
+        sizes = dict(zip(("trial", "time"), inputs.shape, strict=False))
+        targets = checks.array("targets", targets, ("trial", "time", "output"), sizes=sizes)
+        weight = np.ones(inputs.shape[:2]) if weight is None else weight
+        weight = checks.array("weight", weight, ("trial", "time"), sizes=sizes)
+        self.inputs, self.targets, self.weight = (
+            jnp.asarray(x, jnp.float32) for x in (inputs, targets, weight)
+        )
+        labels = np.zeros(len(inputs), int) if labels is None else labels
+        self.labels = np.asarray(checks.array("labels", labels, ("trial",), sizes=sizes)).astype(int)
 
     @property
     def n_trials(self) -> int:
@@ -117,4 +128,4 @@ def ring_memory(key: PRNGKeyArray, n_trials: int = 256, *, pulse: int = 15, dela
 def _task(inputs, targets, decide: int, labels) -> Task:
     weight = np.zeros(inputs.shape[:2])
     weight[:, -decide:] = 1.0
-    return Task(*(jnp.asarray(x, jnp.float32) for x in (inputs, targets, weight)), np.asarray(labels))
+    return Task(inputs, targets, weight, labels)

@@ -10,7 +10,7 @@ import pytest
 from scipy.optimize import minimize
 from sklearn.decomposition import FactorAnalysis
 
-from lrcore import datasets, latents
+from lrcore import datasets, factors, latents
 from lrcore.recording import Recording
 
 
