@@ -58,6 +58,8 @@ class Connector(eqx.Module):
         lengths=None,
         alpha: float,
         activation: Activation = "tanh",
+        drift=None,
+        copies: int = 1,
         sigma: float = 1.0,
         key: PRNGKeyArray,
         tau: float = 1.0,
@@ -73,7 +75,7 @@ class Connector(eqx.Module):
 
         **Arguments**
 
-        - `latents`, `embedding`, `inputs`, `lengths`, `alpha`, `activation`, `ridge`, `tolerance`: as for `lr.maxent.fit`.
+        - `latents`, `embedding`, `inputs`, `lengths`, `alpha`, `activation`, `drift`, `copies`, `ridge`, `tolerance`: as for `lr.maxent.fit`.
         - `sigma`: standard deviation $\sigma_0$ of the prior over n, in the unit of n.
         - `tau`: time constant of the networks that are sampled (seconds for recordings).
         - `n_targets`: fresh draws of e on which the conditional flow is trained.
@@ -101,6 +103,8 @@ class Connector(eqx.Module):
             lengths=lengths,
             alpha=alpha,
             activation=activation,
+            drift=drift,
+            copies=copies,
             ridge=ridge,
             tolerance=tolerance,
             progress=progress,

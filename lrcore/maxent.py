@@ -117,7 +117,8 @@ def fit(
     lengths=None,
     alpha: float,
     activation: Activation = "tanh",
-    targets=None,
+    drift=None,
+    copies: int = 1,
     ridge: float | None = None,
     tolerance: float = 3e-4,
     folds: int = 5,
@@ -132,9 +133,11 @@ def fit(
     - `inputs`: (trial, time, input), or one step shorter; `inputs[:, t]` drives the step from t to t+1.
     - `lengths`: (trial,) valid times of each trial; all by default.
     - `alpha`: $\Delta t/\tau$, in (0, 1].
-    - `targets`: (trial, time, rank), other estimates of the same latents, from which Y is taken. Where latents are noisy, their
-      error enters X and Y together and Y looks predictable: by -(1 - alpha) / alpha times the error. Errors of `targets` that are
-      independent of those of `latents` average out; see `lr.rates.halves`.
+    - `drift`: (trial, time - 1, rank), estimates of $F(z_t,u_t)$ to take for Y. By default those of the latents. Where latents are
+      noisy, their error enters X and Y together and Y looks predictable: by -(1 - alpha) / alpha times the error. Estimates whose
+      errors are independent of those of `latents` average out: see `lr.rates.halves` and `lr.latents.StateSpaceFit.draws`.
+    - `copies`: how often all trials stand one after another in `latents`, each time estimated otherwise; a trial and its copies are
+      held out together.
     - `ridge`: $\rho$. By default the largest on a path whose error on held-out trials exceeds the best by no more than
       one standard error of the paired differences over trials, or by `tolerance` squared times the mean square of Y,
       whichever is larger: no more structure than the data ask for. Cross-validation alone would drive $\rho$ to zero on
@@ -160,15 +163,11 @@ def fit(
     (200, 2)
     """
     z, u, y, trial = transitions(latents, embedding, inputs=inputs, lengths=lengths, alpha=alpha)
-    if targets is not None:
-        if np.shape(targets) != np.shape(latents):
-            raise ValueError(
-                f"targets: expected the shape of latents, {np.shape(latents)}, got {np.shape(targets)}"
-            )
-        y = transitions(targets, embedding, inputs=inputs, lengths=lengths, alpha=alpha)[2]
+    if drift is not None:
+        y = _given_drift(drift, np.shape(latents), lengths)
     resolve(activation)
     tolerance = checks.positive("tolerance", tolerance, zero=True)
-    folds = checks.count("folds", folds, least=2)
+    folds, copies = checks.count("folds", folds, least=2), checks.count("copies", copies)
     n, n_trials = embedding.n_neurons, int(trial[-1]) + 1
     ridges = held_out = accepted = np.zeros(0)
     if ridge is not None:
@@ -176,12 +175,15 @@ def fit(
         gram, cross = _accumulate(embedding, activation, z, u, y, progress)
         values, vectors = _eigen(gram)
     else:
-        if n_trials < 2:
+        if n_trials < 2 * copies:
             raise ValueError(
                 "latents: expected at least two trials to choose the ridge on held-out ones, got one: give `ridge`, or "
                 "cut the recording into trials"
             )
-        fold = np.random.default_rng(0).permutation(n_trials) % min(folds, n_trials)
+        if n_trials % copies:
+            raise ValueError(f"copies: expected a divisor of the {n_trials} trials, got {copies}")
+        own = n_trials // copies
+        fold = np.tile(np.random.default_rng(0).permutation(own) % min(folds, own), copies)
         rows = [np.flatnonzero(fold[trial] == k) for k in range(fold.max() + 1)]
         parts = [_accumulate(embedding, activation, z[r], u[r], y[r], progress) for r in rows]
         gram, cross = (sum(part[i] for part in parts) for i in (0, 1))
@@ -201,6 +203,7 @@ def fit(
                 y[r],
                 trial[r],
             )
+        errors = errors.reshape(copies, own, -1).mean(axis=0)
         ridge, held_out, accepted = _choose(ridges, errors, tolerance**2 * float(np.mean(y**2)))
     solution = n * vectors @ ((vectors.T @ cross) / (values + ridge * n**2)[:, None])
     features = _features(embedding, activation)
@@ -280,6 +283,20 @@ def transitions(latents, embedding: Embedding, *, inputs=None, lengths=None, alp
     following = latents[:, 1:][steps].astype(np.float64)
     trial = np.repeat(np.arange(len(latents)), valid - 1)
     return here, inputs[:, :-1][steps].astype(np.float64), (following - (1 - alpha) * here) / alpha, trial
+
+
+def _given_drift(drift, shape, lengths) -> np.ndarray:
+    """Estimates of the drift (step, rank), in the order of `transitions`."""
+    trials, time, rank = shape if len(shape) == 3 else (1, *shape)
+    drift = np.asarray(drift)
+    drift = drift[None] if drift.ndim == 2 else drift
+    steps = np.arange(time - 1)[None, :] < (checks.lengths(lengths, trials, time) - 1)[:, None]
+    if drift.shape != (trials, time - 1, rank):
+        raise ValueError(
+            f"drift: expected the shape {(trials, time - 1, rank)} of (trial, time - 1, rank), got {drift.shape}"
+        )
+    drift = np.where(steps[..., None], drift, 0)
+    return checks.array("drift", drift, ("trial", "time", "rank"))[steps].astype(np.float64)
 
 
 def x64():

@@ -85,8 +85,8 @@ def latents(
 
 
 def halves(
-    recording: Recording, found: Latents, *, key: PRNGKeyArray, iterations: int = 10
-) -> dict[str, Array]:
+    recording: Recording, found: Latents, *, alpha: float, key: PRNGKeyArray, iterations: int = 10
+) -> dict:
     r"""Each trial's latents twice over, from two random halves of the neurons, for a regression without errors in variables.
 
     The errors of an estimate $\hat z_t$ enter $X_t=\phi(m\cdot\hat z_t)$ and $Y_t=(\hat z_{t+1}-(1-\alpha)\hat z_t)/\alpha$ together, and a fit takes
@@ -95,10 +95,10 @@ def halves(
 
     **Arguments**
 
-    - `recording`: of noisy rates; `found`: its `latents`, whose embedding and gauge are kept.
+    - `recording`: of noisy rates; `found`: its `latents`, whose embedding and gauge are kept. `alpha`: bin width over time constant.
 
-    **Returns** `latents` and `targets` (2 trial, time, rank), each half once in each place, with `lengths` and `inputs` (None where there are none) to
-    match: arguments of `lr.maxent.fit`.
+    **Returns** arguments of `lr.maxent.fit`: `latents` (2 trial, time, rank), from each half, `drift` (2 trial, time - 1, rank), from the
+    other one, with `lengths`, `inputs` (None where there are none), `alpha` and `copies` to match.
 
     **Raises** `ValueError` for fewer than four neurons for each dimension of the latents.
 
@@ -110,7 +110,7 @@ def halves(
     >>> r = np.asarray(net.rates(systems.trajectories(net, points=5)))
     >>> noisy = Recording(rates=r + 0.5 * np.random.default_rng(0).normal(size=r.shape), bin_width=0.01)
     >>> found = latents(noisy, 2, activation="tanh", noisy=True)
-    >>> fit = maxent.fit(embedding=found.embedding, alpha=0.1, **halves(noisy, found, key=jr.key(1)))
+    >>> fit = maxent.fit(embedding=found.embedding, **halves(noisy, found, alpha=0.1, key=jr.key(1)))
     >>> fit.n.shape
     (200, 2)
     """
@@ -131,10 +131,12 @@ def halves(
         full = np.zeros((*mask.shape, rank), np.float32)
         full[mask] = z
         both.append(full)
-    one, other = both
+    drifts = [(z[:, 1:] - (1 - alpha) * z[:, :-1]) / alpha for z in both]
     return {
-        "latents": np.concatenate([one, other]),
-        "targets": np.concatenate([other, one]),
+        "latents": np.concatenate(both),
+        "drift": np.concatenate(drifts[::-1]),
+        "alpha": alpha,
+        "copies": 2,
         "lengths": np.tile(recording.lengths, 2),
         "inputs": None if recording.inputs is None else np.tile(recording.inputs, (2, 1, 1)),
     }

@@ -115,6 +115,32 @@ class StateSpaceFit(eqx.Module):
         """One posterior path of the decision in each trial, as `Latents`."""
         return self._latents(self.posterior.sample(key))
 
+    def draws(self, key: PRNGKeyArray, count: int = 4) -> dict:
+        r"""States drawn from the posterior and the drift expected there: a regression without errors in variables.
+
+        $z_t\sim p(z_t\mid y)$ and $Y_t=\big(\mathbb E[z_{t+1}\mid z_t,y]-(1-\alpha)z_t\big)/\alpha$, `count` times for each trial. Posterior
+        means in place of these shrink the drift and move its fixed points.
+
+        **Returns** arguments of `lr.maxent.fit` and `lr.Connector.fit`: `latents` (count trial, time, rank), `drift` (count trial, time - 1,
+        rank), `inputs` as the model was given them (late by its lag), `lengths`, `alpha` and `copies`.
+        """
+        rank, alpha = self.model.rank, self.model.alpha
+        inside = jnp.asarray(self.recording.mask)[..., None]
+        drawn = [_marginal(self.posterior, one) for one in jr.split(key, checks.count("count", count))]
+        z = [jnp.where(inside, now[..., :rank], 0.0) for now, _ in drawn]
+        y = [(ahead - (1 - alpha) * now[:, :-1])[..., :rank] / alpha for now, ahead in drawn]
+        inputs = self.recording.inputs
+        if inputs is not None:
+            inputs = np.tile(_lagged(inputs, self.model.lag), (count, 1, 1))
+        return {
+            "latents": np.concatenate(z),
+            "drift": np.concatenate(y),
+            "inputs": inputs,
+            "lengths": np.tile(self.recording.lengths, count),
+            "alpha": alpha,
+            "copies": count,
+        }
+
     def rates(self, posterior: Posterior | None = None) -> Float[np.ndarray, "trial time neuron"]:
         """Expected counts a bin, or rates, under a posterior; of all neurons."""
         posterior = posterior or self.posterior
@@ -481,6 +507,15 @@ def _smoother(model: StateSpace, posterior: Posterior, u, mask, precision, shift
 
 
 @eqx.filter_jit
+def _marginal(posterior: Posterior, key):
+    """A draw of every state on its own, and the next state expected from it; padding is as finite as the rest."""
+    roots = jnp.linalg.cholesky(posterior.covariance + 1e-7 * jnp.eye(posterior.mean.shape[-1])[None, None])
+    away = (roots @ jr.normal(key, posterior.mean.shape)[..., None])[..., 0]
+    ahead = posterior.mean[:, 1:] + (posterior.gain @ away[:, :-1, :, None])[..., 0]
+    return posterior.mean + away, ahead
+
+
+@eqx.filter_jit
 def _paths(posterior: Posterior, key):
     noise = jr.normal(key, posterior.mean.shape)
 
@@ -558,13 +593,11 @@ def _dynamics(model: StateSpace, posterior: Posterior, data, key, ridge) -> Stat
     count = mask.sum()
     u = data["u"][:, :-1]
     here, ahead, gain = posterior.mean[:, :-1], posterior.mean[:, 1:], posterior.gain
-    roots = jnp.linalg.cholesky(posterior.covariance[:, :-1] + 1e-7 * jnp.eye(here.shape[-1])[None, None])
     gram = cross = 0.0
     draws = []
     for one in jr.split(key, 2):
-        away = (roots @ jr.normal(one, here.shape)[..., None])[..., 0]
-        z = (here + away)[..., :rank]
-        expected = (ahead + (gain @ away[..., None])[..., 0])[..., :rank]
+        z, expected = _marginal(posterior, one)
+        z, expected = z[:, :-1, :rank], expected[..., :rank]
         x = model._hidden(z, u) * mask[..., None]
         wanted = (expected - (1 - model.alpha) * z) / model.alpha * mask[..., None]
         x, wanted = x.reshape(-1, x.shape[-1]), wanted.reshape(-1, rank)

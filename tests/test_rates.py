@@ -78,23 +78,27 @@ def test_two_halves_take_the_bias_of_noise_away():
     z = lr.systems.trajectories(net, points=8)
     recording = recorded(net, z, noise=1.0)
     found = rates.latents(recording, 2, activation="tanh", noisy=True)
-    both = rates.halves(recording, found, key=jr.key(1))
+    both = rates.halves(recording, found, alpha=0.1, key=jr.key(1))
     one, other = np.split(both["latents"], 2)
-    np.testing.assert_array_equal(both["targets"], np.concatenate([other, one]))
+    np.testing.assert_allclose(
+        both["drift"][: len(one)], (other[:, 1:] - 0.9 * other[:, :-1]) / 0.1, rtol=1e-5
+    )
     truth = gauge.transform(z, gauge.alignment(net, lr.LowRankNetwork(found.embedding.m, found.embedding.m)))
     errors = [np.clip(x - truth, -0.3, 0.3).ravel() for x in (one, other)]
     assert abs(np.corrcoef(errors)[0, 1]) < 0.15
-    options = {"embedding": found.embedding, "alpha": 0.1, "tolerance": 0.01}
+    options = {"embedding": found.embedding, "tolerance": 0.01}
     drift_errors = []
-    for given in ({"latents": found.z}, both):
+    for given in ({"latents": found.z, "alpha": 0.1}, both):
         fit = lr.maxent.fit(**given, **options).network()
         back = gauge.transform(fit, gauge.alignment(fit, net))
         drift_errors.append(lr.flowfield.drift_error(back.drift, net.drift, lr.systems.grid(20)))
     assert drift_errors[1] < 0.06 and drift_errors[1] < 0.2 * drift_errors[0]
     with pytest.raises(ValueError, match="at least 8 neurons to divide for rank 2, got 6"):
-        rates.halves(recording.select_neurons(np.arange(6)), found, key=jr.key(1))
-    with pytest.raises(ValueError, match="targets: expected the shape of latents"):
-        lr.maxent.fit(found.z, targets=found.z[:1], **options)
+        rates.halves(recording.select_neurons(np.arange(6)), found, alpha=0.1, key=jr.key(1))
+    with pytest.raises(ValueError, match=r"drift: expected the shape \(64, 100, 2\)"):
+        lr.maxent.fit(found.z, drift=found.z, alpha=0.1, **options)
+    with pytest.raises(ValueError, match="copies: expected a divisor of the 64 trials, got 3"):
+        lr.maxent.fit(found.z, copies=3, alpha=0.1, **options)
 
 
 def test_unequal_trials():
