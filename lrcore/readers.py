@@ -11,6 +11,8 @@ from jaxtyping import Shaped
 
 # The bin of the field's FINDR and Connector codes and of the published rat sessions, in seconds.
 BIN_WIDTH = 0.01
+# A time this part of a bin before an edge counts as on it: times are sums of rounded numbers.
+SLACK = 1e-6
 
 
 def npz(path, *, key=None, bin_width=None) -> dict:
@@ -52,20 +54,11 @@ def npz(path, *, key=None, bin_width=None) -> dict:
 def mat(path) -> dict:
     """The arguments of a recording in a `.mat` session file; see `Recording.from_mat`."""
     trials, names = _read_mat(path)
-    used, left_out = [], {"with photostimulation": 0, "of fewer than two bins": 0}
-    for trial in trials:
-        if np.isfinite(trial["photostimulus"]).any():
-            left_out["with photostimulation"] += 1
-        elif len(trial["spikes"]) < 2:
-            left_out["of fewer than two bins"] += 1
-        else:
-            used.append(trial)
-    if any(left_out.values()):
-        counts = " and ".join(f"{n} {why}" for why, n in left_out.items() if n)
-        # Two frames up is the caller of `Recording.from_mat`.
-        warnings.warn(f"{path}: left out of {len(trials)} trials {counts}", UserWarning, stacklevel=3)
-    if len(used) < 2:
-        raise ValueError(f"{path}: expected at least two usable trials, got {len(used)} of {len(trials)}")
+    reasons = {
+        "with photostimulation": np.array([np.isfinite(t["photostimulus"]).any() for t in trials]),
+        "of fewer than two bins": np.array([len(t["spikes"]) < 2 for t in trials]),
+    }
+    used = [trials[i] for i in _usable(path, reasons)]
     lengths = np.array([len(trial["spikes"]) for trial in used])
     spikes = np.zeros((len(used), lengths.max(), len(names)), used[0]["spikes"].dtype)
     inputs = np.zeros((len(used), lengths.max(), 2), np.float32)
@@ -79,11 +72,90 @@ def mat(path) -> dict:
         "spikes": spikes,
         "bin_width": BIN_WIDTH,
         "lengths": lengths,
-        "inputs": inputs,
+        "inputs": inputs if any(len(side) for trial in used for side in trial["clicks"]) else None,
         "choices": [trial["choice"] for trial in used],
         "neurons": names,
         "info": {key: np.array([trial[key] for trial in used]) for key in ("gamma", "onsets")},
     }
+
+
+def nwb(path, *, bin_width, choice, clicks, photostimulus, neurons) -> dict:
+    """The arguments of a recording in an `.nwb` file; see `Recording.from_nwb`."""
+    wanted = {"start_time", "stop_time", "gamma", choice, photostimulus, *clicks}
+    units, names, trials, sides = _read_nwb(path, wanted, clicks, neurons)
+    starts, stops = (np.asarray(trials[key], float) for key in ("start_time", "stop_time"))
+    lengths = np.floor((stops - starts) / bin_width + SLACK)
+    reasons = {"of fewer than two bins": ~(lengths >= 2)}
+    light = trials.get(photostimulus)
+    if light is not None:
+        # A truth value, or a time that is NaN where there was none.
+        on = np.asarray(light)
+        reasons["with photostimulation"] = np.isfinite(on) if on.dtype.kind == "f" else on.astype(bool)
+    choices = trials.get(choice)
+    if choices is not None:
+        choices = np.array([_choice(path, choice, value) for value in choices])
+        reasons["without a choice"] = np.isnan(choices)
+    used = _usable(path, reasons)
+    starts, lengths = starts[used], lengths[used].astype(int)
+    info = {"onsets": starts} | ({"gamma": np.asarray(trials["gamma"])[used]} if "gamma" in trials else {})
+    inputs = None
+    if sides is not None:
+        inputs = np.stack([_binned(times, starts, lengths, bin_width) for times in sides], axis=-1)
+        if any(len(times) for times in sides) and not inputs.any():
+            raise ValueError(
+                f"{path}: expected the times of {' and '.join(clicks)} in seconds of the session, got none within a "
+                "trial: if they are counted from the start of the trial, add start_time to them"
+            )
+    return {
+        "spikes": np.stack([_binned(times, starts, lengths, bin_width) for times in units], axis=-1),
+        "bin_width": bin_width,
+        "lengths": lengths,
+        "inputs": inputs,
+        "choices": None if choices is None else choices[used],
+        "neurons": names,
+        "info": info,
+    }
+
+
+def _usable(path, reasons) -> Shaped[np.ndarray, " chosen"]:
+    """Indices of the trials with nothing against them; warns how many are left out for the first reason against."""
+    n_trials = len(next(iter(reasons.values())))
+    kept, counts = np.ones(n_trials, bool), []
+    for why, against in reasons.items():
+        if (kept & against).any():
+            counts.append(f"{(kept & against).sum()} {why}")
+        kept &= ~against
+    if counts:
+        # Three frames up is the caller of `Recording.from_mat` or `.from_nwb`.
+        left_out = " and ".join(counts)
+        warnings.warn(f"{path}: left out of {n_trials} trials {left_out}", UserWarning, stacklevel=4)
+    if kept.sum() < 2:
+        raise ValueError(f"{path}: expected at least two usable trials, got {kept.sum()} of {n_trials}")
+    return np.flatnonzero(kept)
+
+
+def _binned(times, starts, lengths, bin_width) -> Shaped[np.ndarray, "trial time"]:
+    """Counts of events at `times`, in seconds of the session, in the bins of each trial."""
+    times = np.sort(np.asarray(times, float))
+    counts = np.zeros((len(starts), lengths.max()), np.int32)
+    early = SLACK * bin_width
+    first, last = (np.searchsorted(times, edge - early) for edge in (starts, starts + lengths * bin_width))
+    trial = np.repeat(np.arange(len(starts)), last - first)
+    inside = np.concatenate([times[a:b] for a, b in zip(first, last, strict=True)])
+    bins = np.floor((inside - starts[trial]) / bin_width + SLACK).astype(int)
+    np.add.at(counts, (trial, np.clip(bins, 0, lengths[trial] - 1)), 1)
+    return counts
+
+
+def _choice(path, name, value) -> float:
+    """0 for left, 1 for right, as written in any of the usual ways; NaN where there was none."""
+    if isinstance(value, str | bytes):
+        word = (value.decode() if isinstance(value, bytes) else value).strip().lower()
+        known = {"left": 0.0, "l": 0.0, "right": 1.0, "r": 1.0, "": np.nan, "none": np.nan, "nan": np.nan}
+        if word not in known:
+            raise ValueError(f"{path}: expected left or right in the column '{name}', got '{value}'")
+        return known[word]
+    return float(value)
 
 
 class naming:
@@ -187,7 +259,8 @@ def _mat_trial(trial) -> dict:
     spikes = np.stack([np.atleast_1d(train) for train in trains], axis=1)
     if len(spikes) != trial.ntimesteps:
         raise ValueError(f"{len(spikes)} bins where ntimesteps is {trial.ntimesteps}")
-    clicks = [np.atleast_1d(np.asarray(side, float)) for side in (trial.clicktimes.L, trial.clicktimes.R)]
+    heard = getattr(trial, "clicktimes", None)
+    clicks = [np.atleast_1d(np.asarray(getattr(heard, side, []), float)) for side in "LR"]
     stimulus = getattr(trial, "photostimulus_incline_on_s", np.nan)
     return {
         "spikes": spikes,
@@ -197,3 +270,53 @@ def _mat_trial(trial) -> dict:
         "onsets": float(trial.stereoclick_time_s),
         "photostimulus": np.atleast_1d(np.asarray(stimulus, float)),
     }
+
+
+def _read_nwb(path, wanted, clicks, neurons):
+    """Spike times and names of the units, the wanted columns of the trials table, times of each kind of click or None."""
+    expected = "an NWB file with units and trials"
+    _present(path, expected)
+    try:
+        from pynwb import NWBHDF5IO
+    except ImportError as error:
+        raise ImportError(f'{path}: to read NWB files, pip install "lrcore[nwb]"') from error
+    try:
+        with NWBHDF5IO(str(path), "r") as io:
+            file = io.read()
+            units, trials = file.units, file.trials
+            if units is not None:
+                spikes = [np.asarray(units.get_unit_spike_times(i)) for i in range(len(units))]
+                names = units[neurons][:] if neurons in units.colnames else units.id[:]
+            held = () if trials is None else trials.colnames
+            columns = {name: trials[name][:] for name in held if name in wanted}
+            sides = [_events(file, columns, name) for name in clicks]
+    except Exception as error:
+        # HDF5 and hdmf fail in many ways on bytes that are no NWB file.
+        raise ValueError(
+            f"{path}: expected {expected}, got a file that is truncated or of another kind "
+            f"({type(error).__name__}: {error}): write it again, or fetch it again"
+        ) from error
+    if units is None or not len(spikes):
+        raise ValueError(f"{path}: expected {expected}, got no units: are the spikes sorted?")
+    if trials is None or not len(trials):
+        raise ValueError(
+            f"{path}: expected {expected}, got no trials: add them with `add_trial(start_time, stop_time)`"
+        )
+    missing = [name for name, times in zip(clicks, sides, strict=True) if times is None]
+    if missing and len(missing) < len(clicks):
+        raise ValueError(
+            f"{path}: expected all of {', '.join(clicks)} or none, got no {', '.join(missing)}: name what the file "
+            "has with clicks=(left, right)"
+        )
+    return spikes, [str(name) for name in names], columns, None if missing or not sides else sides
+
+
+def _events(file, columns, name):
+    """Times of the events of that name: in the trials table, else a series anywhere in the file; None without."""
+    if name in columns:
+        ragged = [np.atleast_1d(np.asarray(times, float)) for times in columns[name]]
+        return np.concatenate(ragged) if ragged else np.zeros(0)
+    for found in file.objects.values():
+        if found.name == name and getattr(found, "timestamps", None) is not None:
+            return np.asarray(found.timestamps[:], float)
+    return None

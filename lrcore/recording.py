@@ -264,7 +264,7 @@ class Recording(eqx.Module):
 
         `inputs` (trial, time, 2) are the numbers of left and right clicks in each bin. The stereo click that
         opens a trial stands in both, in bin 0, as it does in the files; clicks after the trial's last bin
-        are left out. `choices` are 0 (left) and 1 (right). `info` has `gamma`, the log ratio of right to left
+        are left out; a session without any has no inputs. `choices` are 0 (left) and 1 (right). `info` has `gamma`, the log ratio of right to left
         click rate, and `onsets`, the stereo click's time in the session in seconds. Trials with
         photostimulation and trials of fewer than two bins are left out, with a warning that counts them.
 
@@ -274,6 +274,56 @@ class Recording(eqx.Module):
         Source: format of github.com/Brody-Lab/decision_dynamics_commitment, for Luo, Kim et al. (2025), Nature.
         """
         found = readers.mat(path)
+        with readers.naming(path):
+            return cls(**found, drop_constant=drop_constant)
+
+    @classmethod
+    def from_nwb(
+        cls,
+        path,
+        *,
+        bin_width=BIN_WIDTH,
+        choice="choice",
+        clicks=("left_clicks", "right_clicks"),
+        photostimulus="photostimulation",
+        neurons="unit_name",
+        drop_constant=False,
+    ) -> "Recording":
+        """Read a session in an NWB file: spikes of its units in the bins of its trials; needs `pip install "lrcore[nwb]"`.
+
+        A trial runs from `start_time` to `stop_time` of the trials table, in whole bins; what is left at its end is not
+        read. All times are seconds of the session, as NWB has them. `info["onsets"]` are the start times, and
+        `info["gamma"]` is the column of that name, where there is one.
+
+        **Arguments**
+
+        - `bin_width`: in seconds.
+        - `choice`: the column with 0 or left, 1 or right. Without the column there are no choices; trials where it is
+          empty or NaN are left out.
+        - `clicks`: names of the events that are the inputs, one input each: a ragged column of the trials table, or
+          anything in the file with that name and with timestamps, such as a `TimeSeries` in `stimulus`. Where the
+          file has none of them, there are no inputs.
+        - `photostimulus`: a column that is true, or not NaN, in trials to leave out.
+        - `neurons`: the column of the units table that names them; without it, the units' ids.
+        - `drop_constant`: as for the recording.
+
+        Trials that are left out, and those of fewer than two bins, are counted in a warning.
+
+        **Raises** `ImportError` without pynwb; `FileNotFoundError`; `ValueError`, naming the file, for one that is
+        truncated, of another kind, without units, without trials, with click times that are not the session's, or
+        with what a recording refuses.
+
+        Source: the NWB format, nwb-schema.readthedocs.io.
+        """
+        bin_width = _bin_width(bin_width)
+        found = readers.nwb(
+            path,
+            bin_width=bin_width,
+            choice=choice,
+            clicks=clicks,
+            photostimulus=photostimulus,
+            neurons=neurons,
+        )
         with readers.naming(path):
             return cls(**found, drop_constant=drop_constant)
 

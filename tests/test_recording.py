@@ -1,7 +1,9 @@
 """Recordings: what is kept, what is refused, and what the readers make of files."""
 
 import os
+import sys
 import warnings
+from datetime import UTC, datetime
 from pathlib import Path
 
 import jax
@@ -458,6 +460,28 @@ def test_mat_with_one_neuron_and_late_clicks(tmp_path):
     assert recording.n_neurons == 1 and (recording.inputs.sum(axis=(1, 2)) == 2).all()
 
 
+def test_mat_without_clicks_or_with_one_choice(tmp_path):
+    nothing = {"L": np.zeros(0), "R": np.zeros(0)}
+    path = write_mat(tmp_path / "quiet.mat", clicktimes=lambda i: nothing, choice=lambda i: 1)
+    recording = Recording.from_mat(path)
+    assert recording.inputs is None and (recording.choices == 1).all()
+
+
+def test_small_mat_sessions_and_silent_neurons(tmp_path):
+    recording = Recording.from_mat(write_mat(tmp_path / "small.mat", n_trials=20, n_neurons=5))
+    assert recording.spikes.shape == (20, 39, 5)
+
+    def trains(i):
+        found = np.empty(3, dtype=object)
+        found[:] = [np.arange(20 + i) % 5 == j for j in range(2)] + [np.zeros(20 + i)]
+        return found
+
+    path = write_mat(tmp_path / "silent.mat", n_neurons=3, spiketrains=trains)
+    with pytest.raises(ValueError, match=r"silent.mat: .*1 constant of 3 \(mPFC 2\).*drop_constant=True"):
+        Recording.from_mat(path)
+    assert Recording.from_mat(path, drop_constant=True).neurons == ("mPFC 0", "mPFC 1")
+
+
 def test_wrong_mat(tmp_path):
     scipy.io.savemat(tmp_path / "other.mat", {"weights": np.ones(3)})
     with pytest.raises(ValueError, match="other.mat: expected .* got the variables weights"):
@@ -487,6 +511,189 @@ def test_truncated_mat(tmp_path, kept):
     path.write_bytes(content[: int(kept * len(content))])
     with pytest.raises(ValueError, match="short.mat: expected a MATLAB session file"):
         Recording.from_mat(path)
+
+
+# --- nwb, with files made here
+
+CLICKS = ("left_clicks", "right_clicks")
+
+
+def write_nwb(path, recording, *, onsets, clicks=CLICKS, names=True, choice=float, trials=True, **columns):
+    """The recording as an NWB file: each count as so many times within its bin."""
+    pynwb = pytest.importorskip("pynwb")
+    width = recording.bin_width
+    file = pynwb.NWBFile(
+        session_description="a session",
+        identifier="one",
+        session_start_time=datetime(2020, 1, 1, tzinfo=UTC),
+    )
+
+    def times(counts):
+        """Times in the session of counts (trial, time), a list for each trial."""
+        found = []
+        for onset, row in zip(onsets, counts, strict=True):
+            # The stereo click of a trial comes when the trial does.
+            bins = np.repeat(np.arange(len(row)), row.astype(int))
+            found.append(onset + width * np.where(bins == 0, 0, bins + 0.3))
+        return found
+
+    if names:
+        file.add_unit_column("unit_name", "brain area and number")
+    for i in range(recording.n_neurons):
+        name = {"unit_name": recording.neurons[i]} if names else {}
+        file.add_unit(spike_times=np.concatenate(times(recording.spikes[:, :, i])), **name)
+    sides = [times(recording.inputs[:, :, k]) for k in range(2)]
+    if clicks == "series":
+        for name, side in zip(CLICKS, sides, strict=True):
+            stamps = np.concatenate(side)
+            file.add_stimulus(
+                pynwb.TimeSeries(name=name, data=np.ones(len(stamps)), unit="click", timestamps=stamps)
+            )
+    elif clicks:
+        columns |= dict(zip(clicks, sides, strict=True))
+    columns |= {"choice": [choice(c) for c in recording.choices], "gamma": recording.info["gamma"]}
+    for name, values in columns.items() if trials else ():
+        file.add_trial_column(name, name, index=isinstance(values[0], np.ndarray))
+    for i in range(recording.n_trials if trials else 0):
+        row = {name: values[i] for name, values in columns.items()}
+        stop = onsets[i] + width * recording.lengths[i]
+        file.add_trial(start_time=onsets[i], stop_time=stop, **row)
+    with pynwb.NWBHDF5IO(str(path), "w") as io:
+        io.write(file)
+    return path
+
+
+@pytest.fixture(scope="module")
+def session():
+    """A synthetic session with what the published files hold."""
+    found = datasets.clicks_session(jax.random.key(0), n_trials=20, n_neurons=5).recording
+    onsets = np.cumsum(np.random.default_rng(0).uniform(2, 5, 20)) + 3000.0
+    return Recording(
+        spikes=found.spikes[:, : found.lengths.max()],
+        lengths=found.lengths,
+        inputs=found.inputs[:, : found.lengths.max()],
+        choices=found.choices,
+        neurons=[f"mPFC {j}" for j in range(5)],
+        info={"gamma": found.info["gamma"], "onsets": onsets},
+    )
+
+
+def same(a, b):
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+def test_a_session_is_the_same_in_every_format(tmp_path, session):
+    onsets = session.info["onsets"]
+
+    def trains(i):
+        found = np.empty(5, dtype=object)
+        found[:] = list(session.spikes[i, : session.lengths[i]].T)
+        return found
+
+    def heard(i):
+        at = [np.repeat(np.arange(session.n_time), session.inputs[i, :, k].astype(int)) for k in range(2)]
+        return {side: 0.01 * np.where(bins, bins + 0.3, 0) for side, bins in zip("LR", at, strict=True)}
+
+    mat = write_mat(
+        tmp_path / "a.mat",
+        n_trials=20,
+        n_neurons=5,
+        choice=lambda i: session.choices[i],
+        gamma=lambda i: session.info["gamma"][i],
+        ntimesteps=lambda i: session.lengths[i],
+        stereoclick_time_s=lambda i: onsets[i],
+        spiketrains=trains,
+        clicktimes=heard,
+    )
+    same(Recording.from_mat(mat), session)
+    npz = tmp_path / "a.npz"
+    parts = {key: getattr(session, key) for key in ("spikes", "lengths", "choices")}
+    np.savez(npz, externalinputs=session.inputs, times=onsets, **parts)
+    plain = Recording(**parts, inputs=session.inputs, info={"onsets": onsets})
+    same(Recording.from_npz(npz), plain)
+    same(Recording.from_nwb(write_nwb(tmp_path / "a.nwb", session, onsets=onsets)), session)
+
+
+@pytest.mark.parametrize("choice", [int, bool, lambda c: ("left", "Right")[c]], ids=["int", "bool", "word"])
+def test_nwb_with_clicks_as_series_and_choices_in_words(tmp_path, session, choice):
+    onsets = session.info["onsets"]
+    path = write_nwb(tmp_path / "a.nwb", session, onsets=onsets, clicks="series", choice=choice, names=False)
+    recording = Recording.from_nwb(path)
+    assert recording.neurons == tuple("01234")
+    for name in ("spikes", "inputs", "choices", "lengths"):
+        np.testing.assert_array_equal(getattr(recording, name), getattr(session, name))
+
+
+def test_nwb_with_other_names_and_another_bin(tmp_path, session):
+    path = write_nwb(tmp_path / "a.nwb", session, onsets=session.info["onsets"], clicks=("L", "R"))
+    recording = Recording.from_nwb(path, clicks=("R", "L"), bin_width=0.02)
+    np.testing.assert_array_equal(recording.lengths, session.lengths // 2)
+    whole = session.inputs[0, : 2 * recording.lengths[0]].reshape(-1, 2, 2).sum(axis=1)
+    np.testing.assert_array_equal(recording.inputs[0, : recording.lengths[0]], whole[:, ::-1])
+    assert Recording.from_nwb(path).inputs is None
+    with pytest.raises(ValueError, match="a.nwb: expected all of L, clicks or none, got no clicks: name"):
+        Recording.from_nwb(path, clicks=("L", "clicks"))
+    assert Recording.from_nwb(path, choice="answer").choices is None
+    with pytest.raises(ValueError, match="bin_width: expected seconds"):
+        Recording.from_nwb(path, bin_width=10)
+
+
+@pytest.mark.parametrize("light", [lambda on: on, lambda on: np.where(on, 0.1, np.nan)], ids=["flag", "time"])
+def test_nwb_leaves_out_photostimulated_and_undecided_trials(tmp_path, session, light):
+    path = tmp_path / "light.nwb"
+    words = iter(["none"] + ["left", "right"] * 10)
+    stimulated = light(np.isin(np.arange(20), (3, 7)))
+    write_nwb(
+        path,
+        session,
+        onsets=session.info["onsets"],
+        choice=lambda c: next(words),
+        photostimulation=stimulated,
+    )
+    with pytest.warns(UserWarning, match="of 20 trials 2 with photostimulation and 1 without a choice"):
+        recording = Recording.from_nwb(path)
+    assert recording.n_trials == 17
+
+
+def test_wrong_nwb(tmp_path, session):
+    onsets = session.info["onsets"]
+    path = write_nwb(tmp_path / "none.nwb", session, onsets=onsets, trials=False)
+    with pytest.raises(ValueError, match=r"none.nwb: expected .* got no trials: add them"):
+        Recording.from_nwb(path)
+    path = write_nwb(tmp_path / "words.nwb", session, onsets=onsets, choice=lambda c: "up")
+    with pytest.raises(
+        ValueError, match="words.nwb: expected left or right in the column 'choice', got 'up'"
+    ):
+        Recording.from_nwb(path)
+    early = {name: [np.array([0.1, 0.2])] * 20 for name in CLICKS}
+    path = write_nwb(tmp_path / "early.nwb", session, onsets=onsets, clicks=None, **early)
+    with pytest.raises(ValueError, match="early.nwb: expected the times of .* add start_time"):
+        Recording.from_nwb(path)
+    silent = Recording(
+        spikes=session.spikes, lengths=session.lengths, inputs=session.inputs, choices=session.choices,
+        info=session.info, neurons=session.neurons,
+    )  # fmt: skip
+    silent.spikes[:, :, 2] = 0
+    path = write_nwb(tmp_path / "silent.nwb", silent, onsets=onsets)
+    with pytest.raises(ValueError, match=r"silent.nwb: .*1 constant of 5 \(mPFC 2\)"):
+        Recording.from_nwb(path)
+    assert Recording.from_nwb(path, drop_constant=True).n_neurons == 4
+    content = path.read_bytes()
+    for kept in (0.0, 0.01, 0.5, 0.9):
+        path.write_bytes(content[: int(kept * len(content))])
+        with pytest.raises(ValueError, match="silent.nwb: expected an NWB file with units and trials"):
+            Recording.from_nwb(path)
+    with pytest.raises(FileNotFoundError, match="nowhere.nwb: expected an NWB file"):
+        Recording.from_nwb(tmp_path / "nowhere.nwb")
+
+
+def test_nwb_needs_its_extra(tmp_path, monkeypatch):
+    (tmp_path / "a.nwb").write_bytes(b"")
+    monkeypatch.setitem(sys.modules, "pynwb", None)
+    with pytest.raises(ImportError, match=r'a.nwb: .* pip install "lrcore\[nwb\]"'):
+        Recording.from_nwb(tmp_path / "a.nwb")
 
 
 def test_reading_changes_nothing_on_disk(tmp_path):
