@@ -5,6 +5,7 @@ import hashlib
 import http.server
 import os
 import re
+import shutil
 import socket
 import sys
 import threading
@@ -377,7 +378,7 @@ def test_without_pooch_a_folder_does(cache, monkeypatch, tmp_path):
     with pytest.raises(ImportError, match=f"{FILE}: to download it, pip install pooch; .*{FILE} into rat/"):
         datasets.rat_session(NAME)
     (tmp_path / "mine" / "rat").mkdir(parents=True)
-    mat_file(tmp_path / "mine" / "rat" / FILE)
+    shutil.copy(tmp_path / "source.mat", tmp_path / "mine" / "rat" / FILE)
     assert datasets.rat_session(NAME, tmp_path / "mine").n_neurons == 5
 
 
@@ -413,7 +414,7 @@ def test_files_of_ones_own_are_read_without_a_check(cache, monkeypatch, tmp_path
 def test_the_registry_grows_and_keeps_what_it_has(cache, tmp_path, monkeypatch, capsys):
     other = tmp_path / "A000_2020_01_01.mat"
     other.write_bytes(b"other")
-    (tmp_path / FILE).write_bytes((tmp_path / "source.mat").read_bytes())
+    shutil.copy(tmp_path / "source.mat", tmp_path / FILE)
     monkeypatch.setattr(sys, "argv", ["datasets", "add", str(other), str(tmp_path / FILE)])
     datasets._main()
     said = capsys.readouterr().out
@@ -430,7 +431,7 @@ def test_a_page_says_what_it_shows(cache, tmp_path):
     assert not found.real and "synthetic" in found.source
     same(found.recording, datasets.clicks_session(jr.key(0)).recording)
     (tmp_path / "rat").mkdir()
-    mat_file(tmp_path / "rat" / FILE)
+    shutil.copy(tmp_path / "source.mat", tmp_path / "rat" / FILE)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(datasets.FOLDER_VARIABLE, str(tmp_path))
         found = datasets.rat_or_twin(key=jr.key(0))
