@@ -13,6 +13,7 @@ from .flowfield import FixedPoints
 from .identifiability import Report
 from .maxent import MaximumEntropy
 from .network import LowRankNetwork
+from .recording import Recording
 from .systems import EXTENT
 
 STYLE = Path(__file__).with_name("lrcore.mplstyle")
@@ -155,6 +156,109 @@ def connectivity(networks: LowRankNetwork | dict[str, LowRankNetwork], *, neuron
         handles = [plt.Line2D([], [], marker="o", ls="", ms=4, color=COLORS[k]) for k in range(len(networks))]
         figure.legend(handles, list(networks), loc="outside upper center", ncols=3)
     return figure
+
+
+def raster(
+    recording: Recording, trial: int, *, order=None, labels: Sequence[str] = ("left", "right"), ax=None
+):
+    """One trial: a row of ticks for the spikes of each neuron, and above them the inputs that are counts.
+
+    **Arguments**
+
+    - `trial`: its index.
+    - `order`: neurons from the lowest row up; by default as they are.
+    - `labels`: of the inputs, the first one lowest.
+
+    >>> from lrcore.datasets import clicks_session
+    >>> import jax.random as jr
+    >>> ax = raster(clicks_session(jr.key(0), n_trials=10).recording, 3)
+    """
+    if recording.spikes is None:
+        raise ValueError("recording: expected spikes, got rates")
+    ax = ax or panels(1, width=6.4, height=3.6)[1][0]
+    length = recording.lengths[trial]
+    spikes = recording.spikes[trial, :length]
+    rows = np.arange(recording.n_neurons) if order is None else np.asarray(order)
+    width = recording.bin_width
+    ax.eventplot(
+        [_within(spikes[:, i], width) for i in rows], linelengths=0.9, linewidths=0.8, colors=COLORS[5]
+    )
+    top = len(rows)
+    if recording.inputs is not None:
+        for k, label in enumerate(labels):
+            at = top * (1.06 + 0.07 * k)
+            times = _within(recording.inputs[trial, :length, k].astype(int), width)
+            ax.eventplot([times], lineoffsets=at, linelengths=0.06 * top, linewidths=1.2, colors=COLORS[k])
+            ax.annotate(label, (1.01, at), xycoords=("axes fraction", "data"), va="center", color=COLORS[k])
+    ax.axvline(length * width, color=COLORS[5], lw=0.8, ls=":")
+    ax.set(xlim=(-0.01, length * width + 0.01), xlabel="time from the trial's start (s)", ylabel="neuron")
+    ax.set_yticks([0, len(rows) - 1], [1, len(rows)])
+    return ax
+
+
+def _within(counts, width) -> np.ndarray:
+    """A time for each count, evenly spread within its bin."""
+    bins = np.repeat(np.arange(len(counts)), counts)
+    rank = np.arange(len(bins)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return width * (bins + (rank + 0.5) / counts[bins])
+
+
+def psychometric(evidence, choices, *, bins: int = 9, label: str = "", color: str = COLORS[0], ax=None):
+    """How often the choice is 1, by evidence, with 95 % intervals (Wilson's).
+
+    **Arguments**
+
+    - `evidence`: (trial,), such as `recording.info["gamma"]`; a point for each value, or, where there are more than
+      twice `bins` values, for each of `bins` groups of as many trials.
+    - `choices`: (trial,), 0 or 1.
+
+    >>> ax = psychometric([-1, -1, 1, 1], [0, 1, 1, 1])
+    """
+    evidence, choices = np.asarray(evidence, float), np.asarray(choices)
+    if evidence.shape != choices.shape or not np.isin(choices, (0, 1)).all():
+        raise ValueError(
+            f"choices: expected 0 or 1 for each of {len(evidence)} trials, got shape {choices.shape} with "
+            f"{np.unique(choices)[:5]}"
+        )
+    ax = ax or panels(1, width=3.6, height=3.0)[1][0]
+    values = np.unique(evidence)
+    if len(values) > 2 * bins:
+        edges = np.unique(np.quantile(evidence, np.linspace(0, 1, bins + 1)[1:-1]))
+        groups = [np.searchsorted(edges, evidence, side="right") == k for k in range(len(edges) + 1)]
+    else:
+        groups = [evidence == value for value in values]
+    groups = [group for group in groups if group.any()]
+    n = np.array([group.sum() for group in groups])
+    share = np.array([choices[group].mean() for group in groups])
+    at = [evidence[group].mean() for group in groups]
+    z = 1.96
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    ax.vlines(at, centre - half, centre + half, color=color, lw=1.2)
+    ax.plot(at, share, "o", ms=5, color=color, label=label)
+    ax.set(ylim=(-0.03, 1.03), ylabel="share of choices to the right")
+    return ax
+
+
+def psth(recording: Recording, neuron: int, groups: dict, *, sigma=0.05, colors=COLORS, ax=None):
+    """A neuron's rate over time in groups of trials, with bands of one standard error; see `Recording.psth`.
+
+    **Arguments**
+
+    - `groups`: trials by name, indices or masks (trial,), a colour each from `colors`.
+    - `sigma`: of the smoothing, in seconds.
+
+    >>> counts = np.random.default_rng(0).poisson(0.1, (40, 50, 3))
+    >>> ax = psth(Recording(spikes=counts), 2, {"first": slice(20), "last": slice(20, 40)})
+    """
+    ax = ax or panels(1, width=3.2)[1][0]
+    one = recording.select_neurons([neuron])
+    for (name, chosen), color in zip(groups.items(), colors, strict=False):
+        mean, error = (x[:, 0] for x in one.psth(chosen, sigma=sigma))
+        ax.plot(recording.times, mean, color=color, label=name)
+        ax.fill_between(recording.times, mean - error, mean + error, color=color, alpha=0.25, lw=0)
+    ax.set(xlabel="time (s)", ylabel="rate (Hz)", ylim=(0, None))
+    return ax
 
 
 def losses(curves: dict[str, np.ndarray], *, smooth: int = 25, ax=None):

@@ -174,6 +174,44 @@ class Recording(eqx.Module):
         different = self.signal != self.signal[:1, :1]
         return ~(different & self.mask[:, :, None]).any(axis=(0, 1))
 
+    def psth(self, chosen=None, *, sigma=0.05, least=5) -> tuple[np.ndarray, np.ndarray]:
+        r"""Peri-stimulus time histogram: the mean over trials of the smoothed rate, and its standard error, in Hz.
+
+        Each trial is smoothed with the past half of a Gaussian, $w_k\propto e^{-(k\,\Delta t)^2/2\sigma^2}$ for $k\ge0$, so
+        that nothing is seen before it happens, over its own bins; the mean at a time is over the trials that last till then.
+
+        **Arguments**
+
+        - `chosen`: the trials, as for `trials`; all by default.
+        - `sigma`: in seconds; 0 for none.
+        - `least`: NaN where fewer trials than this last; 2 or more.
+
+        **Returns** mean and standard error, each (time, neuron).
+
+        **Raises** `ValueError` as `trials`, and for fewer than `least` trials.
+
+        >>> counts = np.random.default_rng(0).poisson(0.1, (200, 50, 3))
+        >>> mean, error = Recording(spikes=counts, bin_width=0.01).psth()
+        >>> mean.shape, bool((np.abs(mean - 10) < 5 * error).all())
+        ((50, 3), True)
+        """
+        sigma = checks.positive("sigma", sigma, zero=True)
+        least = checks.count("least", least, least=2)
+        some = self if chosen is None else self.trials(chosen)
+        if some.n_trials < least:
+            raise ValueError(f"chosen: expected at least {least} trials, got {some.n_trials}")
+        lag = (np.arange(some.n_time)[:, None] - np.arange(some.n_time)) * self.bin_width
+        weights = np.where(lag >= 0, np.exp(-0.5 * (lag / max(sigma, 1e-9)) ** 2), 0).astype(np.float32)
+        weights /= weights.sum(axis=1, keepdims=True)
+        unit = 1 if self.spikes is None else self.bin_width
+        smooth = np.matmul(weights, some.signal.astype(np.float32)) / unit
+        lasting = some.mask.sum(axis=0)[:, None]
+        n = np.where(lasting >= least, lasting, np.nan)
+        mask = some.mask[:, :, None]
+        mean = np.sum(smooth, axis=0, where=mask) / n
+        variance = np.sum((smooth - mean) ** 2, axis=0, where=mask) / (n - 1)
+        return mean, np.sqrt(variance / n)
+
     # --- selections
 
     def trials(self, indices) -> "Recording":

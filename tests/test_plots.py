@@ -156,3 +156,46 @@ def test_report(rank, noise):
     titles = [ax.get_title() for ax in figure.axes if ax.axison]
     assert titles[0] == f"{found.modes} modes identified" and "coverage" in titles
     assert f"mode {found.modes + 1}: free" in titles and ("mode 1: identified" in titles) == (found.modes > 0)
+
+
+@pytest.fixture(scope="module")
+def recording():
+    return lr.datasets.clicks_session(jr.key(0), n_trials=30, n_neurons=6).recording
+
+
+def test_raster_has_every_spike_and_every_click(recording):
+    ax = plots.raster(recording, 4, order=[5, 4, 3, 2, 1, 0])
+    drawn = [line.get_positions() for line in ax.collections]
+    counts = recording.spikes[4]
+    assert [len(times) for times in drawn[:6]] == list(counts.sum(axis=0)[::-1])
+    for times, count in zip(drawn[:6], counts.T[::-1], strict=True):
+        np.testing.assert_array_equal(
+            np.floor(np.sort(times) / 0.01 + 1e-6), np.repeat(np.arange(100), count)
+        )
+    assert [len(times) for times in drawn[6:]] == list(recording.inputs[4].sum(axis=0))
+    with pytest.raises(ValueError, match="^recording: expected spikes"):
+        plots.raster(lr.Recording(rates=np.random.default_rng(0).normal(size=(3, 4, 2))), 0)
+
+
+def test_psychometric_points_and_intervals():
+    evidence, choices = np.repeat([-1.0, 0.0, 2.0], 10), np.repeat([0, 1, 0, 1], [10, 5, 5, 10])
+    ax = plots.psychometric(evidence, choices)
+    np.testing.assert_allclose(ax.lines[0].get_xydata(), [[-1, 0], [0, 0.5], [2, 1]])
+    low, high = np.array([segment[:, 1] for segment in ax.collections[0].get_segments()]).T
+    # Wilson's interval for 0 of 10, 5 of 10 and 10 of 10.
+    np.testing.assert_allclose(low, [0, 0.2366, 0.7225], atol=2e-4)
+    np.testing.assert_allclose(high, [0.2775, 0.7634, 1], atol=2e-4)
+    many = np.random.default_rng(0).normal(size=300)
+    ax = plots.psychometric(many, (many > 0).astype(int), bins=6)
+    assert len(ax.lines[0].get_xdata()) == 6 and ax.lines[0].get_ydata()[[0, -1]].tolist() == [0, 1]
+    with pytest.raises(ValueError, match=r"^choices: expected 0 or 1 for each of 3 trials, got shape \(3,\)"):
+        plots.psychometric([0, 1, 2], [0, 1, 2])
+
+
+def test_psth_draws_what_the_recording_says(recording):
+    right = recording.choices == 1
+    ax = plots.psth(recording, 2, {"right": right, "left": ~right}, sigma=0.03)
+    mean, error = recording.psth(right, sigma=0.03)
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), mean[:, 2], rtol=1e-5)
+    assert [line.get_label() for line in ax.lines] == ["right", "left"] and len(ax.collections) == 2
+    assert np.isnan(mean[-1]).all() == ((recording.lengths[right] == 100).sum() < 5)

@@ -513,6 +513,36 @@ def test_truncated_mat(tmp_path, kept):
         Recording.from_mat(path)
 
 
+# --- time courses
+
+
+def test_psth_is_the_mean_over_the_trials_that_last():
+    recording = Recording(**parts())
+    mean, error = recording.psth(sigma=0, least=2)
+    for t in (0, 19, 25):
+        lasting = recording.spikes[recording.lengths > t, t] / 0.01
+        np.testing.assert_allclose(mean[t], lasting.mean(axis=0), rtol=1e-5)
+        np.testing.assert_allclose(error[t], lasting.std(axis=0, ddof=1) / len(lasting) ** 0.5, rtol=1e-4)
+    few = np.array([(recording.lengths > t).sum() < 5 for t in range(T)])
+    assert (np.isnan(recording.psth()[0]).all(axis=1) == few).all() and few.any()
+
+
+def test_psth_looks_back_only():
+    spikes = counts()
+    spikes[:, 12:] = 0
+    spikes[:, 12] = 3
+    whole = np.full(S, T)
+    mean, _ = Recording(spikes=spikes, lengths=whole).psth(sigma=0.02)
+    before, _ = Recording(spikes=counts(), lengths=whole).psth(sigma=0.02)
+    np.testing.assert_allclose(mean[:12], before[:12], rtol=1e-5)
+    # Half a Gaussian: highest when the spike comes, and falling from there.
+    assert (np.diff(mean[12:20], axis=0) < 0).all()
+    constant = Recording(rates=np.full((6, T, 1), 7.0) + np.arange(6)[:, None, None])
+    np.testing.assert_allclose(constant.psth(sigma=0.1)[0], 9.5, rtol=1e-5)
+    with pytest.raises(ValueError, match="chosen: expected at least 5 trials, got 2"):
+        constant.psth([0, 1])
+
+
 # --- nwb, with files made here
 
 CLICKS = ("left_clicks", "right_clicks")
