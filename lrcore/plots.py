@@ -159,7 +159,13 @@ def connectivity(networks: LowRankNetwork | dict[str, LowRankNetwork], *, neuron
 
 
 def raster(
-    recording: Recording, trial: int, *, order=None, labels: Sequence[str] = ("left", "right"), ax=None
+    recording: Recording,
+    trial: int,
+    *,
+    order=None,
+    colors=COLORS[5],
+    labels: Sequence[str] = ("left", "right"),
+    ax=None,
 ):
     """One trial: a row of ticks for the spikes of each neuron, and above them the inputs that are counts.
 
@@ -167,6 +173,7 @@ def raster(
 
     - `trial`: its index.
     - `order`: neurons from the lowest row up; by default as they are.
+    - `colors`: of the rows, one for all or one each from the lowest up.
     - `labels`: of the inputs, the first one lowest.
 
     >>> from lrcore.datasets import clicks_session
@@ -175,14 +182,13 @@ def raster(
     """
     if recording.spikes is None:
         raise ValueError("recording: expected spikes, got rates")
-    ax = ax or panels(1, width=6.4, height=3.6)[1][0]
+    ax = ax or panels(1, width=6.4, height=4.6)[1][0]
     length = recording.lengths[trial]
     spikes = recording.spikes[trial, :length]
     rows = np.arange(recording.n_neurons) if order is None else np.asarray(order)
     width = recording.bin_width
-    ax.eventplot(
-        [_within(spikes[:, i], width) for i in rows], linelengths=0.9, linewidths=0.8, colors=COLORS[5]
-    )
+    times = [_within(spikes[:, i], width) for i in rows]
+    ax.eventplot(times, linelengths=0.9, linewidths=1.1, colors=colors)
     top = len(rows)
     if recording.inputs is not None:
         for k, label in enumerate(labels):
