@@ -294,18 +294,21 @@ def _errors(model: _Model, batch, key=None):
         else:
             z = z0[batch["trial"]]
         start = z
+        # By rows of neurons, as their gradients are then; half of the time with many seeds.
+        reads, writes = m.T, n.T
 
-        @jax.checkpoint  # to compute the rates again is cheaper than to fetch them from memory
+        # To compute the rates again is cheaper than to fetch them from memory; a scan keeps the two apart by itself.
+        @functools.partial(jax.checkpoint, prevent_cse=False)
         def step(z, now):
             u, index, wanted, *recorded = now
             if model.forcing:
                 z = jnp.where(index % model.forcing == 0, project(recorded[0], u), z)
-            h = z @ m.T + own
+            h = z @ reads + own
             h = h if b is None else h + u @ b.T
             r = phi(h)
             said = r @ w / len(w) if w is not None else h if model.potentials else r
             missed = ((said - wanted) ** 2).mean(axis=-1)
-            z = z + model.alpha * (r @ n / len(n) - z)
+            z = z + model.alpha * (jnp.einsum("sn,rn->sr", r, writes) / len(n) - z)
             return z if key is None else z + noise[index], missed
 
         along = [u.transpose(1, 0, 2), jnp.arange(mask.shape[1]), wanted.transpose(1, 0, 2)]
