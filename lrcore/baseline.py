@@ -1,5 +1,7 @@
 """What a neuron fires without the latents: a slow drift over trials times a course in time."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
@@ -35,10 +37,7 @@ def fit(
     if recording.spikes is None:
         raise ValueError("recording: expected spikes, got rates")
     trials, time, neurons = recording.spikes.shape
-    chosen = np.zeros(trials, bool)
-    chosen[slice(None) if train is None else np.asarray(train)] = True
-    if chosen.sum() < 10:
-        raise ValueError(f"train: expected at least ten trials, got {chosen.sum()}")
+    chosen = _training(recording, train)
     mask = recording.mask
     counts = recording.spikes.astype(float)
     by_trial, by_time = counts.sum(axis=1), np.einsum("stn,s->tn", counts, chosen * 1.0)
@@ -58,6 +57,82 @@ def fit(
         exposure = mask.astype(float) @ course
         level = _levels(by_trial, exposure, chosen) if slow else _constant(by_trial, exposure, chosen)
     return (level[:, None] * course[None]).astype(np.float32)
+
+
+def click_history(
+    inputs, bin_width: float, *, cosines: int = 8, longest: float = 0.6
+) -> Float[np.ndarray, "trial time feature"]:
+    """Inputs seen through raised cosines of the log time since: regressors of a GLM.
+
+    - `inputs`: (trial, time, input). `longest`: seconds that are looked back. One feature for each input and cosine.
+
+    Source: Pillow et al. (2008), Nature 454, 995.
+
+    >>> click_history(np.ones((3, 50, 2)), 0.01).shape
+    (3, 50, 16)
+    """
+    inputs = np.asarray(checks.array("inputs", inputs, ("trial", "time", "input")), np.float32)
+    trials, time, n_inputs = inputs.shape
+    kernels = _cosines(max(2, min(time, round(longest / bin_width))), bin_width, cosines).astype(np.float32)
+    lag = np.arange(time)[:, None] - np.arange(time)
+    seen = np.where(
+        ((lag >= 0) & (lag < len(kernels)))[..., None], kernels[np.clip(lag, 0, len(kernels) - 1)], 0
+    )
+    return np.einsum("tsk,nsi->ntik", seen, inputs, optimize=True).reshape(trials, time, n_inputs * cosines)
+
+
+def regress(
+    recording: Recording, level, features, *, train=None, prior: float = 10.0
+) -> Float[np.ndarray, "trial time neuron"]:
+    r"""Expected counts $C_{ist}\,e^{w_i\cdot x_{st}+w_{i0}}$: a baseline times what features explain, by Poisson regression on training trials.
+
+    **Arguments**
+
+    - `level`: C (trial, time, neuron), of `fit`. `features`: x (trial, time, feature), of all trials; `prior`: precision of w.
+
+    **Raises** `ValueError` for features of another shape.
+
+    >>> import jax.random as jr
+    >>> from lrcore.datasets import clicks_session
+    >>> data = clicks_session(jr.key(0), n_trials=40).recording
+    >>> regress(data, fit(data), click_history(data.inputs, 0.01)).shape
+    (40, 100, 80)
+    """
+    sizes = dict(zip(("trial", "time"), recording.mask.shape, strict=True))
+    features = np.asarray(checks.array("features", features, ("trial", "time", "feature"), sizes=sizes))
+    chosen = recording.mask & _training(recording, train)[:, None]
+    centre = features[chosen].mean(axis=0)
+    x = jnp.asarray(np.column_stack([features[chosen] - centre, np.ones(chosen.sum())]), jnp.float32)
+    y, c = (jnp.asarray(part[chosen], jnp.float32) for part in (recording.spikes, level))
+    w = np.asarray(_regression(x, y, c, prior))
+    return level * np.exp(np.clip((features - centre) @ w[:, :-1].T + w[:, -1], -5, 5))
+
+
+@jax.jit
+def _regression(x, y, c, prior):
+    """Weights (neuron, feature) by Newton's method, one neuron after another."""
+    penalty = prior * jnp.eye(x.shape[1])
+
+    def one(parts):
+        y, c = parts
+
+        def step(w, _):
+            expected = c * jnp.exp(jnp.clip(x @ w, -5, 5))
+            gradient = x.T @ (y - expected) - penalty @ w
+            curvature = (x * expected[:, None]).T @ x + penalty
+            return w + jnp.clip(jnp.linalg.solve(curvature, gradient), -1, 1), None
+
+        return jax.lax.scan(step, jnp.zeros(x.shape[1]), None, length=10)[0]
+
+    return jax.lax.map(one, (y.T, c.T))
+
+
+def _training(recording: Recording, train):
+    chosen = np.zeros(recording.n_trials, bool)
+    chosen[slice(None) if train is None else np.asarray(train)] = True
+    if chosen.sum() < 10:
+        raise ValueError(f"train: expected at least ten trials, got {chosen.sum()}")
+    return chosen
 
 
 def _cosines(time: int, bin_width: float, count: int):

@@ -13,33 +13,15 @@ from tqdm import tqdm
 from . import checks, factors
 from .activation import Activation, resolve
 from .factors import Latents
-from .network import Embedding
+from .network import Embedding, LowRankNetwork
 from .recording import Recording
+from .smoother import Posterior, cholesky, inverse, smooth
 
 # Nodes and weights of the expectation over a normal potential, exact to order five.
 _NODES = ((0.0, 2 / 3), (np.sqrt(3.0), 1 / 6), (-np.sqrt(3.0), 1 / 6))
 _DAMPING = 0.7
-
-
-class Posterior(eqx.Module):
-    r"""Gaussian posterior of the latents given the observations, a Markov chain in time. Decision dimensions first, nuisance after.
-
-    - `mean`: (trial, time, dim); `covariance`: (trial, time, dim, dim).
-    - `gain`: (trial, time - 1, dim, dim), $B_t$ in $\mathbb E[z_{t+1}\mid z_t,y]=\mu_{t+1}+B_t(z_t-\mu_t)$.
-    """
-
-    mean: Float[Array, "trial time dim"]
-    covariance: Float[Array, "trial time dim dim"]
-    gain: Float[Array, "trial step dim dim"]
-
-    def following(self) -> Float[Array, "trial step dim dim"]:
-        """Covariance of a state given the one before it and the observations."""
-        before = self.covariance[:, :-1]
-        return self.covariance[:, 1:] - self.gain @ before @ _t(self.gain)
-
-    def sample(self, key: PRNGKeyArray) -> Float[Array, "trial time dim"]:
-        """One path of each trial."""
-        return _paths(self, key)
+# Iterations before noise and memory are fitted: EM moves them slowly, and the smooth latents it starts from say too little noise.
+_HELD = 10
 
 
 class StateSpace(eqx.Module):
@@ -126,7 +108,7 @@ class StateSpaceFit(eqx.Module):
         """
         rank, alpha = self.model.rank, self.model.alpha
         inside = jnp.asarray(self.recording.mask)[..., None]
-        drawn = [_marginal(self.posterior, one) for one in jr.split(key, checks.count("count", count))]
+        drawn = [self.posterior.states(one) for one in jr.split(key, checks.count("count", count))]
         z = [jnp.where(inside, now[..., :rank], 0.0) for now, _ in drawn]
         y = [(ahead - (1 - alpha) * now[:, :-1])[..., :rank] / alpha for now, ahead in drawn]
         inputs = self.recording.inputs
@@ -140,6 +122,40 @@ class StateSpaceFit(eqx.Module):
             "alpha": alpha,
             "copies": count,
         }
+
+    def embedding(self) -> Embedding:
+        r"""m, b and d of every neuron: how it reads the decision, the inputs, and its bias.
+
+        b is one Fisher step from 0 in $h=m\cdot z+b\cdot u+d$ with the latents as they are and a weak prior. The latents have taken up most
+        of what inputs do, so that b is small and ill-determined; without inputs there is none.
+        """
+        m = self.model.m[:, : self.model.rank]
+        b = None
+        if self.recording.n_inputs:
+            data = _data(self.recording, self.baseline, self.model.lag)
+            b = _input_weights(self.model, self.posterior, data)
+        return Embedding(m, b, self.model.d if self.model.bias else None)
+
+    def with_network(self, network: LowRankNetwork) -> "StateSpaceFit":
+        r"""The same read-out and noise with the drift of a network of `tanh` neurons, in the model's own coordinates.
+
+        **Raises** `ValueError` for another activation, rank or number of inputs.
+        """
+        model, embedding = self.model, network.embedding
+        expected = (model.rank, model.features.shape[1] - model.rank - 1)
+        if network.activation != "tanh" or (network.rank, embedding.n_inputs) not in (
+            expected,
+            (expected[0], 0),
+        ):
+            raise ValueError(
+                f"network: expected tanh neurons of rank {expected[0]} with {expected[1]} inputs or none, got "
+                f"{network.activation}, rank {network.rank}, {embedding.n_inputs} inputs"
+            )
+        b = jnp.zeros((network.n_neurons, expected[1])) if embedding.b is None else embedding.b
+        d = jnp.zeros(network.n_neurons) if embedding.d is None else embedding.d
+        features = jnp.concatenate([embedding.m, b, d[:, None]], axis=1)
+        model = eqx.tree_at(lambda s: (s.features, s.n), model, (features, network.n / network.n_neurons))
+        return eqx.tree_at(lambda s: s.model, self, model)
 
     def rates(self, posterior: Posterior | None = None) -> Float[np.ndarray, "trial time neuron"]:
         """Expected counts a bin, or rates, under a posterior; of all neurons."""
@@ -178,7 +194,7 @@ def fit(
     baseline=None,
     lag: int = 0,
     features: int = 128,
-    ridge: float = 1e-3,
+    ridge: float = 1e-2,
     iterations: int = 40,
     same_start: bool = True,
     start: Latents | None = None,
@@ -231,6 +247,8 @@ def fit(
             raise ValueError(f"start: expected latents of rank {dim}, got {z.shape[2]}")
     data = _data(recording, baseline, lag)
     feature_key, *keys = jr.split(key, 1 + iterations)
+    # From a whole trial's gain to noise that is shared within a bin or two.
+    memory = 1 - np.logspace(-2, np.log10(0.7), nuisance)
     model = StateSpace(
         m=jnp.zeros((recording.n_neurons, dim)),
         d=jnp.zeros(recording.n_neurons),
@@ -238,8 +256,8 @@ def fit(
         n=jnp.zeros((features, rank)),
         features=jr.normal(feature_key, (features, rank + data["u"].shape[-1] + 1)),
         q=0.05 * jnp.eye(rank),
-        a=jnp.full(nuisance, 0.95),
-        q_nuisance=jnp.full(nuisance, 0.1),
+        a=jnp.asarray(memory, jnp.float32),
+        q_nuisance=jnp.asarray(1 - memory**2, jnp.float32),
         mean0=jnp.zeros(dim),
         v0=0.02 * jnp.eye(rank),
         alpha=float(alpha),
@@ -255,23 +273,20 @@ def fit(
         jnp.tile(0.1 * jnp.eye(dim), (trials, time, 1, 1)),
         jnp.tile(0.9 * jnp.eye(dim), (trials, time - 1, 1, 1)),
     )
+    sites = _sites(posterior)
     for _ in range(6):
         model = _read_out(model, posterior, data)
-    model = _dynamics(model, posterior, data, keys[0], ridge)
-    sites, change = None, []
+    model = _dynamics(model, posterior, data, keys[0], ridge, jnp.asarray(True))
+    change = []
     for k, one in enumerate(tqdm(keys, desc="state space", disable=not progress, leave=False)):
         before = posterior.mean
-        posterior, sites = _infer(model, posterior, data, sites)
-        if k % 5 == 0:
-            model, posterior = _whiten(model, posterior, data["mask"])
-            sites = None
-            before = None
+        posterior, sites = _infer(model, posterior, data, sites, _DAMPING if k else 1.0)
+        model, posterior, sites = _whiten(model, posterior, sites, data["mask"])
         model = _read_out(model, posterior, data)
-        model = _dynamics(model, posterior, data, one, ridge)
-        moved = np.nan if before is None else float(_rms(posterior.mean - before, data["mask"]))
-        change.append(moved)
+        model = _dynamics(model, posterior, data, one, ridge, jnp.asarray(k < _HELD))
+        change.append(float(_rms(posterior.mean - before, data["mask"])))
     for _ in range(3):
-        posterior, sites = _infer(model, posterior, data, sites)
+        posterior, sites = _infer(model, posterior, data, sites, _DAMPING)
     return StateSpaceFit(model, posterior, baseline, np.array(change), recording)
 
 
@@ -305,9 +320,9 @@ def infer(
         jnp.tile(0.3 * jnp.eye(dim), (trials, time, 1, 1)),
         jnp.zeros((trials, time - 1, dim, dim)),
     )
-    sites = None
-    for _ in range(iterations):
-        posterior, sites = _infer(model, posterior, data, sites)
+    sites = _sites(posterior)
+    for k in range(iterations):
+        posterior, sites = _infer(model, posterior, data, sites, _DAMPING if k else 1.0)
     return StateSpaceFit(model, posterior, baseline, np.zeros(0), recording)
 
 
@@ -412,9 +427,14 @@ def _per_trial(data):
 # --- inference
 
 
+def _sites(posterior: Posterior):
+    """No evidence yet."""
+    return jnp.zeros_like(posterior.covariance), jnp.zeros_like(posterior.mean)
+
+
 @eqx.filter_jit
-def _infer(model: StateSpace, posterior: Posterior, data, sites):
-    """One damped update of the observations' Gaussian sites, and the smoother."""
+def _infer(model: StateSpace, posterior: Posterior, data, sites, damping):
+    """The observations' Gaussian sites, `damping` of them new, and the smoother."""
     pairs = (model.m[:, :, None] * model.m[:, None, :]).reshape(len(model.m), -1)
     dim = model.m.shape[1]
 
@@ -428,115 +448,42 @@ def _infer(model: StateSpace, posterior: Posterior, data, sites):
         return precision, shift
 
     new = jax.lax.map(observe, (posterior.mean, posterior.covariance, *_per_trial(data)))
-    if sites is not None:
-        new = tuple(_DAMPING * b + (1 - _DAMPING) * a for a, b in zip(sites, new, strict=True))
-    return _smoother(model, posterior, data["u"], data["mask"], *new), new
+    new = tuple(damping * b + (1 - damping) * a for a, b in zip(sites, new, strict=True))
+    return _smoothed(model, posterior, data["u"], data["mask"], *new), new
 
 
 def _linear(model: StateSpace, mean, covariance, u):
     """The step's A, offset and residual covariance over a Gaussian of states, by 2 R cubature points."""
-    rank = model.rank
-    root = jnp.linalg.cholesky(covariance[:rank, :rank] + 1e-7 * jnp.eye(rank))
+    rank, dim = model.rank, len(mean)
+    root = cholesky(covariance[:rank, :rank])
     away = jnp.sqrt(rank) * root.T
     centre = mean[:rank]
     same = jnp.broadcast_to(u, (rank, *u.shape))
     up, down = model._step(centre[None] + away, same), model._step(centre[None] - away, same)
     slope = (up - down).T / (2 * jnp.sqrt(rank))
-    a = jax.scipy.linalg.solve_triangular(root, slope.T, lower=True, trans=1).T
+    a = slope @ root.T @ inverse(root @ root.T)
     value = (up.mean(axis=0) + down.mean(axis=0)) / 2
     off = jnp.concatenate([up, down]) - value[None]
     rest = off.T @ off / (2 * rank) - slope @ slope.T
-    dim = len(mean)
-    whole = jnp.zeros((dim, dim)).at[:rank, :rank].set(a)
-    whole = whole.at[jnp.arange(rank, dim), jnp.arange(rank, dim)].set(model.a)
-    noise = jnp.zeros((dim, dim)).at[:rank, :rank].set(model.q + rest)
-    noise = noise.at[jnp.arange(rank, dim), jnp.arange(rank, dim)].set(model.q_nuisance)
-    offset = jnp.zeros(dim).at[:rank].set(value - a @ centre)
-    return whole, offset, noise
+    place = jnp.arange(rank, dim)
+    whole = jnp.zeros((dim, dim)).at[:rank, :rank].set(a).at[place, place].set(model.a)
+    noise = jnp.zeros((dim, dim)).at[:rank, :rank].set(model.q + rest).at[place, place].set(model.q_nuisance)
+    return whole, jnp.zeros(dim).at[:rank].set(value - a @ centre), noise
 
 
-def _smoother(model: StateSpace, posterior: Posterior, u, mask, precision, shift) -> Posterior:
+def _smoothed(model: StateSpace, posterior: Posterior, u, mask, precision, shift) -> Posterior:
+    """The posterior under the drift linearised at the last one."""
     dim, rank = model.m.shape[1], model.rank
     stationary = model.q_nuisance / jnp.maximum(1 - model.a**2, 1e-3)
     first = jnp.diag(jnp.concatenate([jnp.zeros(rank), stationary])).at[:rank, :rank].set(model.v0)
-
-    def trial(mean, covariance, u, mask, precision, shift):
-        a, offset, noise = jax.vmap(functools.partial(_linear, model))(mean[:-1], covariance[:-1], u[:-1])
-        # Beyond a trial's end nothing is seen and an unstable drift would run away; what stands there does not act back.
-        inside = mask[1:, None, None] > 0
-        a = jnp.where(inside, a, (1 - model.alpha) * jnp.eye(dim)[None])
-        offset = jnp.where(inside[..., 0], offset, 0.0)
-
-        def condition(m, p, j, s):
-            p = jnp.linalg.solve(jnp.eye(dim) + p @ j, p)
-            p = (p + p.T) / 2
-            return m + p @ (s - j @ m), p
-
-        def forward(state, now):
-            m, p = state
-            a, offset, noise, j, s = now
-            ahead, spread = a @ m + offset, a @ p @ a.T + noise
-            new = condition(ahead, spread, j, s)
-            return new, (m, p, ahead, spread)
-
-        state = condition(model.mean0, first, precision[0], shift[0])
-        last, (m, p, ahead, spread) = jax.lax.scan(
-            forward, state, (a, offset, noise, precision[1:], shift[1:])
-        )
-        back = jax.vmap(lambda p, a, s: jnp.linalg.solve(s, a @ p).T)(p, a, spread)
-
-        def backward(state, now):
-            m_next, p_next = state
-            m, p, ahead, spread, back = now
-            smooth = m + back @ (m_next - ahead)
-            cov = p + back @ (p_next - spread) @ back.T
-            cov = (cov + cov.T) / 2 + 1e-8 * jnp.eye(dim)
-            gain = jnp.linalg.solve(cov, back @ p_next).T
-            return (smooth, cov), (smooth, cov, gain)
-
-        _, (means, covariances, gains) = jax.lax.scan(
-            backward, last, (m, p, ahead, spread, back), reverse=True
-        )
-        return (
-            jnp.concatenate([means, last[0][None]]),
-            jnp.concatenate([covariances, last[1][None]]),
-            gains,
-        )
-
-    return Posterior(*jax.vmap(trial)(posterior.mean, posterior.covariance, u, mask, precision, shift))
-
-
-@eqx.filter_jit
-def _marginal(posterior: Posterior, key):
-    """A draw of every state on its own, and the next state expected from it; padding is as finite as the rest."""
-    roots = jnp.linalg.cholesky(posterior.covariance + 1e-7 * jnp.eye(posterior.mean.shape[-1])[None, None])
-    away = (roots @ jr.normal(key, posterior.mean.shape)[..., None])[..., 0]
-    ahead = posterior.mean[:, 1:] + (posterior.gain @ away[:, :-1, :, None])[..., 0]
-    return posterior.mean + away, ahead
-
-
-@eqx.filter_jit
-def _paths(posterior: Posterior, key):
-    noise = jr.normal(key, posterior.mean.shape)
-
-    def root(covariance):
-        values, vectors = jnp.linalg.eigh(covariance)
-        return vectors * jnp.sqrt(jnp.maximum(values, 0.0))[..., None, :]
-
-    roots = root(posterior.following())
-
-    def trial(mean, covariance, gain, roots, noise):
-        z = mean[0] + root(covariance) @ noise[0]
-
-        def step(z, now):
-            mean, ahead, gain, root, noise = now
-            new = ahead + gain @ (z - mean) + root @ noise
-            return new, new
-
-        _, rest = jax.lax.scan(step, z, (mean[:-1], mean[1:], gain, roots, noise[1:]))
-        return jnp.concatenate([z[None], rest])
-
-    return jax.vmap(trial)(posterior.mean, posterior.covariance[:, 0], posterior.gain, roots, noise)
+    over = jax.vmap(jax.vmap(functools.partial(_linear, model)), in_axes=1, out_axes=0)
+    a, offset, noise = over(posterior.mean[:, :-1], posterior.covariance[:, :-1], u[:, :-1])
+    # Beyond a trial's end nothing is seen and an unstable drift would run away; what stands there does not act back.
+    inside = mask[:, 1:].T[..., None] > 0
+    a = jnp.where(inside[..., None], a, (1 - model.alpha) * jnp.eye(dim)[None, None])
+    offset = jnp.where(inside, offset, 0.0)
+    moves = tuple(jnp.moveaxis(x, 1, -1) for x in (a, offset, noise))
+    return smooth((model.mean0, first), moves, precision, shift)
 
 
 # --- parameters
@@ -586,7 +533,26 @@ def _read_out(model: StateSpace, posterior: Posterior, data) -> StateSpace:
 
 
 @eqx.filter_jit
-def _dynamics(model: StateSpace, posterior: Posterior, data, key, ridge) -> StateSpace:
+def _input_weights(model: StateSpace, posterior: Posterior, data):
+    """One Fisher step for b (neuron, input), from 0."""
+
+    def one(total, parts):
+        mean, covariance, y, c, mask, u = parts
+        gradient, information, _ = _scores(model, mean, covariance, y, c)
+        pairs = (u[:, :, None] * u[:, None, :]).reshape(len(u), -1)
+        kept = mask[:, None]
+        return (total[0] + (kept * information).T @ pairs, total[1] + (kept * gradient).T @ u), None
+
+    n, inputs = len(model.d), data["u"].shape[-1]
+    parts = (posterior.mean, posterior.covariance, *_per_trial(data), data["u"])
+    (fisher, slope), _ = jax.lax.scan(one, (jnp.zeros((n, inputs**2)), jnp.zeros((n, inputs))), parts)
+    return jnp.linalg.solve(fisher.reshape(n, inputs, inputs) + jnp.eye(inputs)[None], slope[..., None])[
+        ..., 0
+    ]
+
+
+@eqx.filter_jit
+def _dynamics(model: StateSpace, posterior: Posterior, data, key, ridge, held) -> StateSpace:
     """n by ridge regression at sampled states; noise, memory and start in closed form."""
     rank = model.rank
     mask = data["mask"][:, 1:]
@@ -596,7 +562,7 @@ def _dynamics(model: StateSpace, posterior: Posterior, data, key, ridge) -> Stat
     gram = cross = 0.0
     draws = []
     for one in jr.split(key, 2):
-        z, expected = _marginal(posterior, one)
+        z, expected = posterior.states(one)
         z, expected = z[:, :-1, :rank], expected[..., :rank]
         x = model._hidden(z, u) * mask[..., None]
         wanted = (expected - (1 - model.alpha) * z) / model.alpha * mask[..., None]
@@ -626,15 +592,15 @@ def _dynamics(model: StateSpace, posterior: Posterior, data, key, ridge) -> Stat
     if not model.same_start:
         off = posterior.mean[:, 0, :rank] - mean0[None, :rank]
         v0 = off.T @ off / len(off) + posterior.covariance[:, 0, :rank, :rank].mean(axis=0)
-    return eqx.tree_at(
-        lambda s: (s.n, s.q, s.a, s.q_nuisance, s.mean0, s.v0),
-        model,
-        (n, (q + q.T) / 2, a, q_nuisance, mean0, v0),
-    )
+    new = eqx.tree_at(lambda s: (s.n, s.mean0, s.v0), model, (n, mean0, v0))
+    noises = ((q + q.T) / 2, a, q_nuisance)
+    before = (model.q, model.a, model.q_nuisance)
+    noises = jax.tree.map(lambda old, now: jnp.where(held, old, now), before, noises)
+    return eqx.tree_at(lambda s: (s.q, s.a, s.q_nuisance), new, noises)
 
 
 @eqx.filter_jit
-def _whiten(model: StateSpace, posterior: Posterior, mask):
+def _whiten(model: StateSpace, posterior: Posterior, sites, mask):
     """Latents white over all valid bins, each nuisance dimension of variance 1; m and d follow. n and q have to be fitted again."""
     rank, dim = model.rank, model.m.shape[1]
     weight = mask / mask.sum()
@@ -654,7 +620,9 @@ def _whiten(model: StateSpace, posterior: Posterior, mask):
     d = model.d + model.m @ centre
     model = eqx.tree_at(lambda s: (s.m, s.d), model, (model.m @ back, d))
     moved = Posterior(off @ there.T, there @ posterior.covariance @ there.T, there @ posterior.gain @ back)
-    return model, moved
+    precision, shift = sites
+    shift = (shift - precision @ centre) @ back
+    return model, moved, (back.T @ precision @ back, shift)
 
 
 def _rms(difference, mask):
