@@ -291,7 +291,7 @@ def fit(
 
 
 def infer(
-    found: StateSpaceFit, recording: Recording, *, baseline=None, neurons=None, iterations: int = 12
+    found: StateSpaceFit, recording: Recording, *, baseline=None, neurons=None, iterations: int = 8
 ) -> StateSpaceFit:
     """The posterior of other trials, from all neurons, from some, or from none, by a model that stays as it is.
 

@@ -1,0 +1,246 @@
+"""Held-out evidence: what a state-space model says of neurons, trials and choices that it was not fitted to."""
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+
+import equinox as eqx
+import jax.random as jr
+import numpy as np
+from jaxtyping import Float, Int, PRNGKeyArray
+
+from . import baseline, checks
+from . import statespace as ss
+from .recording import Recording
+
+
+class Fold(eqx.Module):
+    """One fold: the model of its training trials, and what it says of the test trials.
+
+    - `train`, `test`: (trial,) indices. `fit`: `StateSpaceFit` of the training trials; `held`: the same model on the test trials, seeing
+      all neurons.
+    - `neurons`: (trial, time, neuron), expected counts a bin of the test trials, each group of neurons from the others; `inputs`: from
+      the inputs alone; `level`: from the baseline.
+    - `choice`: (trial,) log odds of the larger choice in the test trials, from the latent at their end; `choice_inputs`: from the latent
+      that the inputs alone drive; None without two choices.
+    """
+
+    train: Int[np.ndarray, " trial"]
+    test: Int[np.ndarray, " trial"]
+    fit: ss.StateSpaceFit
+    held: ss.StateSpaceFit
+    neurons: Float[np.ndarray, "trial time neuron"]
+    inputs: Float[np.ndarray, "trial time neuron"] | None
+    level: Float[np.ndarray, "trial time neuron"]
+    choice: Float[np.ndarray, " trial"] | None
+    choice_inputs: Float[np.ndarray, " trial"] | None
+
+
+class Evaluation(eqx.Module):
+    """Folds of a recording, made by `evaluate`, and their scores.
+
+    - `scores`: by name, (fold,). Bits per spike over each neuron's mean rate in training trials: `"time"`, of the baseline; `"neurons"`,
+      of neurons from others (co-smoothing); `"inputs"`, from the inputs alone. Areas under the ROC curve: `"choice"` and
+      `"choice_inputs"`.
+    - `psth`: (neuron,) share of variance of the histograms by choice that the co-smoothed rates explain, test trials of all folds together.
+    """
+
+    folds: tuple[Fold, ...]
+    scores: dict[str, Float[np.ndarray, " fold"]]
+    psth: Float[np.ndarray, " neuron"]
+
+    def __repr__(self) -> str:
+        rows = [
+            f"{name:14} {np.mean(values):7.4f} +- {np.std(values) / np.sqrt(max(1, len(values) - 1)):.4f}"
+            for name, values in self.scores.items()
+        ]
+        return "\n".join(
+            [
+                f"{len(self.folds)} folds, mean and standard error",
+                *rows,
+                f"{'PSTH R^2':14} {np.nanmedian(self.psth):7.3f}",
+            ]
+        )
+
+
+def bits_per_spike(recording: Recording, expected, reference) -> float:
+    r"""$\frac1{\log2}\big(\log p(y\mid\lambda)-\log p(y\mid\lambda_0)\big)$ per spike, Poisson, over the valid bins.
+
+    **Arguments**
+
+    - `expected`: $\lambda$ (trial, time, neuron), counts a bin; `reference`: $\lambda_0$, the same or (neuron,).
+
+    >>> counts = np.random.default_rng(0).poisson(0.1, (20, 50, 3))
+    >>> data = Recording(spikes=counts, bin_width=0.01)
+    >>> bits_per_spike(data, np.full(counts.shape, 0.1), np.full(3, 0.2)) > 0
+    True
+    """
+    y = recording.spikes[recording.mask].astype(float)
+    expected, reference = (
+        np.broadcast_to(x, recording.spikes.shape)[recording.mask] for x in (expected, reference)
+    )
+    gain = (
+        y * (np.log(np.maximum(expected, 1e-9)) - np.log(np.maximum(reference, 1e-9))) - expected + reference
+    )
+    return float(gain.sum() / y.sum() / np.log(2))
+
+
+def co_smoothing(
+    found: ss.StateSpaceFit, recording: Recording, level, *, groups: int = 4
+) -> Float[np.ndarray, "trial time neuron"]:
+    """Expected counts a bin of every neuron from the others: neuron i is in group i modulo `groups`, and each is predicted from the rest.
+
+    - `level`: baseline of these trials, as for `lr.latents.infer`.
+    """
+    group = np.arange(recording.n_neurons) % min(checks.count("groups", groups, least=2), recording.n_neurons)
+    expected = np.empty(recording.spikes.shape, np.float32)
+    for k in np.unique(group):
+        seen = ss.infer(found, recording, baseline=level, neurons=group != k)
+        expected[:, :, group == k] = seen.rates()[:, :, group == k]
+    return expected
+
+
+def evaluate(
+    recording: Recording,
+    rank: int,
+    *,
+    key: PRNGKeyArray,
+    folds: int = 5,
+    only: Sequence[int] | None = None,
+    slow: bool = True,
+    groups: int = 4,
+    executor: Executor | None = None,
+    **options,
+) -> Evaluation:
+    """Fit a state-space model to each fold's training trials and score it on the others.
+
+    Folds are those of scikit-learn's `KFold(folds, shuffle=True, random_state=0)`. The baseline (`lr.baseline.fit`) is learned from the
+    training trials too.
+
+    **Arguments**
+
+    - `only`: folds to compute, all by default. `slow`: whether the baseline has a slow drift over trials.
+    - `executor`: a `concurrent.futures.Executor` on which the folds run; one after another by default.
+    - `options`: of `lr.latents.fit`.
+
+    **Raises** `ValueError` for rates, fewer than 20 trials, and what `lr.latents.fit` raises.
+
+    >>> from lrcore.datasets import clicks_session
+    >>> data = clicks_session(jr.key(0), n_trials=60).recording
+    >>> found = evaluate(data, 2, key=jr.key(1), folds=3, only=[0], iterations=3, progress=False)
+    >>> sorted(found.scores)
+    ['choice', 'choice_inputs', 'inputs', 'neurons', 'time']
+    """
+    from sklearn.model_selection import KFold
+
+    if recording.spikes is None:
+        raise ValueError("recording: expected spikes, got rates: bits per spike need counts")
+    if recording.n_trials < 20:
+        raise ValueError(
+            f"recording: expected at least 20 trials to hold some out, got {recording.n_trials}: fit without folds, by lr.latents.fit"
+        )
+    splits = list(KFold(folds, shuffle=True, random_state=0).split(np.arange(recording.n_trials)))
+    chosen = range(folds) if only is None else only
+    jobs = [(recording, rank, jr.fold_in(key, k), *splits[k], slow, groups, options) for k in chosen]
+    if executor is None:
+        done = [_fold(*job) for job in jobs]
+    else:
+        done = [task.result() for task in [executor.submit(_fold, *job) for job in jobs]]
+    return Evaluation(tuple(done), score(recording, done), _psth(recording, done))
+
+
+def score(recording: Recording, folds: Sequence[Fold]) -> dict[str, Float[np.ndarray, " fold"]]:
+    """The scores of folds by name; see `Evaluation`."""
+    from sklearn.metrics import roc_auc_score
+
+    rows = []
+    for fold in folds:
+        test = recording.trials(fold.test)
+        mean = recording.trials(fold.train).mean_rates * recording.bin_width
+        row = {"time": fold.level, "neurons": fold.neurons, "inputs": fold.inputs}
+        row = {name: bits_per_spike(test, x, mean) for name, x in row.items() if x is not None}
+        for name, odds in (("choice", fold.choice), ("choice_inputs", fold.choice_inputs)):
+            if odds is not None:
+                row[name] = float(roc_auc_score(test.choices == test.choices.max(), odds))
+        rows.append(row)
+    return {
+        name: np.array([row[name] for row in rows]) for name in rows[0] if all(name in row for row in rows)
+    }
+
+
+def select(
+    recording: Recording, candidates: Sequence[dict], *, key: PRNGKeyArray, score: str = "neurons", **options
+) -> tuple[int, Float[np.ndarray, "candidate fold"]]:
+    """Which options predict held-out neurons best: the first candidate within one paired standard error, over folds, of the best.
+
+    **Arguments**
+
+    - `candidates`: dictionaries of options of `evaluate`, rank included, the simplest first, such as
+      `[{"rank": r, "nuisance": k} for r in (1, 2, 3) for k in (0, 2)]`.
+    - `score`: one of the `scores` of `evaluate`. `options`: common to all.
+
+    **Returns** the index of the candidate, and the scores (candidate, fold).
+
+    >>> from lrcore.datasets import clicks_session
+    >>> data = clicks_session(jr.key(0), n_trials=60).recording
+    >>> quick = {"folds": 2, "iterations": 3, "progress": False}
+    >>> select(data, [{"rank": 1}, {"rank": 2}], key=jr.key(1), **quick)[1].shape
+    (2, 2)
+    """
+    found = np.array([evaluate(recording, key=key, **{**options, **one}).scores[score] for one in candidates])
+    behind = found[found.mean(axis=1).argmax()] - found
+    error = behind.std(axis=1, ddof=1) / np.sqrt(found.shape[1]) if found.shape[1] > 1 else 0.0
+    return int((behind.mean(axis=1) <= error).argmax()), found
+
+
+def _fold(recording, rank, key, train, test, slow, groups, options) -> Fold:
+    level = baseline.fit(recording, train=train, slow=slow)
+    fit = ss.fit(recording.trials(train), rank, key=key, baseline=level[train], **options)
+    return judge(fit, recording, train, test, level[test], groups=groups)
+
+
+def judge(fit: ss.StateSpaceFit, recording: Recording, train, test, level, *, groups: int = 4) -> Fold:
+    """What a fitted model says of the test trials; `level` is their baseline."""
+    held_out = recording.trials(test)
+    held = ss.infer(fit, held_out, baseline=level)
+    inputs = odds = odds_inputs = None
+    choices = recording.choices
+    decided = choices is not None and all(len(np.unique(choices[part])) == 2 for part in (train, test))
+    if decided:
+        odds = _odds(fit, held, choices[train])
+    if recording.n_inputs:
+        nobody = np.zeros(recording.n_neurons, bool)
+        blind = ss.infer(fit, held_out, baseline=level, neurons=nobody)
+        inputs = blind.rates()
+        if decided:
+            blind_train = ss.infer(fit, recording.trials(train), baseline=fit.baseline, neurons=nobody)
+            odds_inputs = _odds(blind_train, blind, choices[train])
+    neurons = co_smoothing(fit, held_out, level, groups=groups)
+    return Fold(np.asarray(train), np.asarray(test), fit, held, neurons, inputs, level, odds, odds_inputs)
+
+
+def _odds(fit: ss.StateSpaceFit, held: ss.StateSpaceFit, choices):
+    """Log odds of the larger choice (trial,), by logistic regression on the decision at the end of a trial."""
+    from sklearn.linear_model import LogisticRegression
+
+    ends = []
+    for part in (fit, held):
+        last = part.recording.lengths - 1
+        ends.append(np.asarray(part.latents.z)[np.arange(len(last)), last])
+    return LogisticRegression().fit(ends[0], choices).decision_function(ends[1])
+
+
+def _psth(recording: Recording, folds: Sequence[Fold]):
+    """(neuron,) R^2 of the histograms by choice, causal Gaussian of 0.1 s."""
+    tested = np.concatenate([fold.test for fold in folds])
+    said = np.concatenate([fold.neurons for fold in folds]) / recording.bin_width
+    seen = recording.trials(tested)
+    labels = np.zeros(len(tested), int) if seen.choices is None else seen.choices
+    model = Recording(rates=said, bin_width=recording.bin_width, lengths=seen.lengths)
+    pairs = []
+    for label in np.unique(labels):
+        if (labels == label).sum() >= 5:
+            pairs.append([part.psth(labels == label, sigma=0.1)[0] for part in (seen, model)])
+    real, model = (np.concatenate(part) for part in zip(*pairs, strict=True))
+    kept = np.isfinite(real).all(axis=1)
+    left = ((real - model)[kept] ** 2).sum(axis=0)
+    return 1 - left / ((real[kept] - real[kept].mean(axis=0)) ** 2).sum(axis=0)
