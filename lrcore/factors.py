@@ -139,10 +139,12 @@ def smooth(recording, rank, *, width=None) -> Latents:
     )
 
 
-def start(recording: Recording, rank: int, baseline=None) -> Float[np.ndarray, "trial time rank"]:
+def start(
+    recording: Recording, rank: int, baseline=None, *, width: float = 0.05
+) -> Float[np.ndarray, "trial time rank"]:
     """White latents (trial, time, rank) from factor analysis of what is smoothed and, for spikes, of what a baseline leaves.
 
-    - `baseline`: (trial, time, neuron), expected counts a bin.
+    - `baseline`: (trial, time, neuron), expected counts a bin. `width`: of the smoothing of spikes, in seconds.
 
     >>> from lrcore.datasets import clicks_session
     >>> import jax.random as jr
@@ -150,7 +152,7 @@ def start(recording: Recording, rank: int, baseline=None) -> Float[np.ndarray, "
     (40, 100, 2)
     """
     mask, counted = recording.mask, recording.rates is None
-    width = (0.05 if counted else 0.0) / recording.bin_width
+    width = (width if counted else 0.0) / recording.bin_width
     features = _smoothed(recording.signal, mask, width, counted)[mask]
     if baseline is not None:
         features = features - _smoothed(baseline, mask, width, counted)[mask]
@@ -190,7 +192,7 @@ def _factors(
     # Factor analysis sees only the covariance: 2 N samples with the same one give the same answer at once.
     values, vectors = np.linalg.eigh(x.T @ x / n_samples)
     root = np.sqrt(n * np.maximum(values, 0))[:, None] * vectors.T
-    analysis = FactorAnalysis(rank, svd_method="lapack", tol=1e-6, max_iter=1000)
+    analysis = FactorAnalysis(rank, svd_method="lapack", tol=1e-6, max_iter=200)
     with warnings.catch_warnings():
         # Without private noise (clean rates) it converges slowly; what it has by then will do.
         warnings.simplefilter("ignore", ConvergenceWarning)

@@ -1,6 +1,7 @@
 """Flow fields: fixed points of the latent dynamics and their stability."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -26,7 +27,7 @@ class FixedPoints(eqx.Module):
 
 
 def fixed_points(
-    drift: Callable, starts, u=None, *, tolerance: float = 1e-4, apart: float = 0.05
+    drift: Callable, starts, u=None, *, tolerance: float = 1e-4, apart: float = 0.05, visited=None
 ) -> FixedPoints:
     r"""Fixed points of $\tau\dot z=-z+F(z,u)$, by two kinds of search from many starts at once.
 
@@ -37,6 +38,8 @@ def fixed_points(
     - `u`: one constant input (input,), or None.
     - `tolerance`: largest $|-z+F(z,u)|$ that is accepted.
     - `apart`: points closer than this are one.
+    - `visited`: (state, rank), states that a recording went through; points with fewer than one in 500 of them within a distance of 0.5
+      are left out, as nothing is known of the flow there. All are kept by default.
 
     Points outside twice the extent of the starts are left out. On a ring of marginal states the search returns many
     points of the ring, some by chance called stable.
@@ -56,6 +59,11 @@ def fixed_points(
     dense = jnp.concatenate([starts, middle + (starts - middle) / 4, middle[:1]])
     found, left, jacobians = (np.asarray(part) for part in _search(drift, u, dense))
     keep = (left < tolerance) & (np.abs(found) <= 2 * np.abs(starts).max(axis=0) + 1e-6).all(axis=1)
+    if visited is not None:
+        visited = np.asarray(
+            checks.array("visited", visited, ("state", "rank"), sizes={"rank": found.shape[1]})
+        )
+        keep[keep] = [np.mean(np.linalg.norm(visited - z, axis=1) < 0.5) >= 0.002 for z in found[keep]]
     # The best solution of each cluster of neighbours stands for it; then in order of the coordinates.
     chosen: list[int] = []
     for i in sorted(np.flatnonzero(keep), key=lambda i: left[i]):
@@ -99,3 +107,45 @@ def drift_error(drift: Callable, reference: Callable, z, u=None) -> float:
     """
     difference: Array = drift(z, u) - reference(z, u)
     return float(jnp.sqrt(jnp.mean(difference**2)))
+
+
+class Agreement(NamedTuple):
+    """Of two flows over the same states: share of variance of the reference's drift explained, slope on it, mean cosine of velocities."""
+
+    r2: float
+    slope: float
+    cosine: float
+
+
+def agreement(drift: Callable, reference: Callable, z, u=None) -> Agreement:
+    r"""How well a drift agrees with a reference over states `z` (state, rank) and inputs (state, input).
+
+    Slope is that of least squares through the means, over all coordinates; the cosine is between the velocities $-z+F$.
+
+    >>> import jax.numpy as jnp
+    >>> z = jnp.linspace(-1, 1, 9)[:, None]
+    >>> agreement(lambda z, u: 0.5 * z, lambda z, u: z * 0.6, z).slope > 0.8
+    True
+    """
+    ours, truth = np.asarray(drift(z, u), float), np.asarray(reference(z, u), float)
+    z = np.asarray(z, float)
+    away, ours_away = truth - truth.mean(axis=0), ours - ours.mean(axis=0)
+    v, w = ours - z, truth - z
+    cosine = np.sum(v * w, axis=1) / np.maximum(np.linalg.norm(v, axis=1) * np.linalg.norm(w, axis=1), 1e-12)
+    power = np.sum(away**2)
+    return Agreement(
+        float(1 - np.sum((ours - truth) ** 2) / power),
+        float(np.sum(ours_away * away) / power),
+        float(cosine.mean()),
+    )
+
+
+def decides(points: FixedPoints, axis: int = 0) -> bool:
+    """Whether there is a point that is not stable with stable points on both sides of it along an axis: two choices and what divides them.
+
+    >>> found = fixed_points(lambda z, u=None: 2 * jax.numpy.tanh(z), jax.numpy.linspace(-3, 3, 7)[:, None])
+    >>> decides(found)
+    True
+    """
+    along, stable = points.points[:, axis], points.stable
+    return any((along[stable] < z).any() and (along[stable] > z).any() for z in along[~stable])

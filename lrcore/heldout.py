@@ -24,7 +24,7 @@ class Fold(eqx.Module):
       that the inputs alone drive; None without two choices.
     """
 
-    train: Int[np.ndarray, " trial"]
+    train: Int[np.ndarray, " training"]
     test: Int[np.ndarray, " trial"]
     fit: ss.StateSpaceFit
     held: ss.StateSpaceFit

@@ -1,0 +1,266 @@
+"""Everything that the book says of the published rat sessions: `python benchmarks/rat.py` writes book/results/rat.json.
+
+Needs the four sessions (`lr.datasets.rat_session` finds or downloads them). Each part is written as soon as it is there and is not
+computed again: delete the file to begin anew. About an hour on two processor cores.
+"""
+
+import json
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+
+import lrcore as lr
+
+FILE = Path(__file__).parents[1] / "book" / "results" / "rat.json"
+SESSIONS = {"T176_2018_05_03": 5, "T176_2018_05_15": 5, "X087_2021_08_03": 1, "T223_2019_12_17": 1}
+OPTIONS = {"nuisance": 3, "lag": 4, "progress": False}
+TOLERANCE = 0.1
+SEEDS = 10
+
+
+def network_of(fit, key):
+    """The network that the drift requires, in the model's coordinates, and the draws it was fitted to."""
+    draws = fit.draws(key)
+    solved = lr.maxent.fit(embedding=fit.embedding(), tolerance=TOLERANCE, **draws)
+    return solved, draws
+
+
+def steps(draws, copies=1):
+    """States and inputs of all valid steps (state, rank), (state, input)."""
+    trials = len(draws["lengths"]) // draws["copies"] * copies
+    inside = lr.Recording.mask_of(draws["lengths"][:trials] - 1, draws["drift"].shape[1])
+    z, u = (np.asarray(draws[name][:trials, :-1])[inside] for name in ("latents", "inputs"))
+    return jnp.asarray(z, jnp.float32), jnp.asarray(u, jnp.float32)
+
+
+def fixed(drift, z):
+    """Fixed points without input where the recording went."""
+    starts = z[:: max(1, len(z) // 81)]
+    return lr.flowfield.fixed_points(drift, starts, visited=z[::5])
+
+
+def listed(points):
+    return [[*map(float, p.round(3)), bool(s)] for p, s in zip(points.points, points.stable, strict=True)]
+
+
+def choice_axes(fit):
+    """Rotation (rank, rank) that puts the difference between the choices at the end of a trial on the first axis."""
+    z, recording = np.asarray(fit.latents.z), fit.recording
+    ends = z[np.arange(len(z)), recording.lengths - 1]
+    first = ends[recording.choices == 1].mean(axis=0) - ends[recording.choices == 0].mean(axis=0)
+    first /= np.linalg.norm(first)
+    return np.array([first, [-first[1], first[0]]])
+
+
+def session(name, folds):
+    """Scores of all folds, baselines, networks, fixed points and flows."""
+    recording = lr.datasets.rat_session(name)
+    began = time.perf_counter()
+    found = lr.heldout.evaluate(recording, 2, key=jr.key(0), only=range(folds), **OPTIONS)
+    seconds = time.perf_counter() - began
+    result = {
+        "trials": recording.n_trials,
+        "neurons": recording.n_neurons,
+        "seconds": seconds,
+        "scores": {key: list(map(float, value)) for key, value in found.scores.items()},
+        "psth": list(map(float, found.psth)),
+    }
+    rows, networks, first = [], [], None
+    for fold in found.folds:
+        row, network, z = connect(recording, fold, first is None)
+        axes = (
+            choice_axes(fold.fit) if first is None else lr.gauge.alignment(network, first, rotation_only=True)
+        )
+        turned = lr.gauge.transform(network, axes)
+        first = turned if first is None else first
+        points = fixed(turned.drift, z @ jnp.asarray(axes, jnp.float32).T)
+        row |= {"points": listed(points), "decides": bool(lr.flowfield.decides(points))}
+        rows.append(row)
+        networks.append(turned)
+        last = z @ jnp.asarray(axes, jnp.float32).T
+    result["folds"] = rows
+    if folds > 1:
+        pairs = [
+            lr.flowfield.agreement(a.drift, b.drift, last[::3]).cosine
+            for k, a in enumerate(networks)
+            for b in networks[:k]
+        ]
+        result["flow_cosine"] = float(np.mean(pairs))
+        result["flow_cosine_least"] = float(np.min(pairs))
+    result["m"], result["n"], result["b"], result["d"] = (
+        np.asarray(part).round(4).tolist() for part in (first.m, first.n, first.b, first.d)
+    )
+    result |= course(found.folds[0], networks[0], choice_axes(found.folds[0].fit))
+    if name.startswith("T176_2018_05_03"):
+        plain = lr.heldout.evaluate(recording, 2, key=jr.key(0), only=[0], **(OPTIONS | {"nuisance": 0}))
+        result["plain"] = float(plain.scores["neurons"][0])
+    return result
+
+
+def connect(recording, fold, first):
+    """Baselines of one fold; its network, and what is lost when the network is put back as the drift."""
+    train, test = fold.train, recording.trials(fold.test)
+    mean = recording.trials(train).mean_rates * recording.bin_width
+    level = lr.baseline.fit(recording, train=train)
+    clicks = lr.baseline.click_history(recording.inputs, recording.bin_width)
+    row = {"glm": bits(test, lr.baseline.regress(recording, level, clicks, train=train)[fold.test], mean)}
+    for rank in (2, 6) if first else ():
+        row[f"factors_{rank}"] = bits(test, factor_analysis(recording, level, train, rank)[fold.test], mean)
+    solved, draws = network_of(fold.fit, jr.key(1))
+    network = solved.network()
+    z, u = steps(draws)
+    agreement = lr.flowfield.agreement(network.drift, fold.fit.model.drift, z, u)
+    back = fold.fit.with_network(network)
+    nobody = np.zeros(recording.n_neurons, bool)
+    row |= {
+        "r2": agreement.r2,
+        "slope": agreement.slope,
+        "back": bits(test, lr.heldout.co_smoothing(back, test, fold.level), mean),
+        "back_inputs": bits(
+            test, lr.latents.infer(back, test, baseline=fold.level, neurons=nobody).rates(), mean
+        ),
+        "rms_n": float(np.sqrt(np.mean(solved.n**2))),
+    }
+    naive = lr.maxent.fit(
+        fold.fit.latents.z,
+        fold.fit.embedding(),
+        inputs=fold.fit.latents.inputs,
+        lengths=fold.fit.recording.lengths,
+        alpha=draws["alpha"],
+        tolerance=TOLERANCE,
+    ).network()
+    plain = lr.flowfield.agreement(naive.drift, fold.fit.model.drift, z, u)
+    row |= {"naive_r2": plain.r2, "naive_slope": plain.slope, "naive_points": listed(fixed(naive.drift, z))}
+    return row, network, z
+
+
+def factor_analysis(recording, level, train, rank):
+    """Co-smoothing by factor analysis of the other neurons and a regression on its latents; best of three widths."""
+    best = None
+    for width in (0.05, 0.1, 0.2):
+        expected = np.empty(recording.spikes.shape, np.float32)
+        group = np.arange(recording.n_neurons) % 4
+        for k in range(4):
+            others = recording.select_neurons(group != k)
+            z = lr.factors.start(others, rank, level[:, :, group != k], width=width)
+            some = recording.select_neurons(group == k)
+            expected[:, :, group == k] = lr.baseline.regress(some, level[:, :, group == k], z, train=train)
+        mean = recording.trials(train).mean_rates * recording.bin_width
+        # The width is chosen on the training trials.
+        value = bits(recording.trials(train), expected[train], mean)
+        if best is None or value > best[0]:
+            best = (value, expected)
+    return best[1]
+
+
+def bits(recording, expected, mean):
+    return lr.heldout.bits_per_spike(recording, expected, mean)
+
+
+def course(fold, network, axes):
+    """Mean speed of the flow without input and of what inputs add, by time, along the posterior means of the training trials."""
+    latents = fold.fit.latents
+    inside = np.asarray(latents.mask)
+    z = np.asarray(latents.z) @ axes.T
+    u = np.asarray(latents.inputs)
+    flat, inputs = jnp.asarray(z[inside], jnp.float32), jnp.asarray(u[inside], jnp.float32)
+    own = np.asarray(network.drift(flat)) - np.asarray(flat)
+    driven = np.asarray(network.drift(flat, inputs)) - np.asarray(network.drift(flat))
+    when = np.broadcast_to(np.arange(inside.shape[1]), inside.shape)[inside]
+    longest = int(np.quantile(latents.lengths, 0.5))
+    means = [
+        [float(np.linalg.norm(part[when == t], axis=1).mean()) for t in range(longest)]
+        for part in (own, driven)
+    ]
+    late = when >= longest // 2
+    directions = [
+        np.linalg.svd(part[late], full_matrices=False)[2][0]
+        for part in (own - own[late].mean(axis=0), driven)
+    ]
+    choices = fold.fit.recording.choices
+    paths = [
+        np.nanmean(np.where(inside[..., None], z, np.nan)[choices == c, :longest], axis=0).round(3).tolist()
+        for c in (0, 1)
+    ]
+    return {
+        "own": means[0],
+        "driven": means[1],
+        "direction_cosine": float(abs(directions[0] @ directions[1])),
+        "paths": paths,
+    }
+
+
+def controls():
+    """Surrogates with a linear and with a bistable truth, and shuffled trials."""
+    recording = lr.datasets.rat_session("T176_2018_05_03").trials(np.arange(400))
+    level = lr.baseline.fit(recording)
+    fit = lr.latents.fit(recording, 2, key=jr.key(0), baseline=level, **OPTIONS)
+    network = network_of(fit, jr.key(1))[0].network()
+    truths = {"linear": lr.controls.linear(fit, jr.key(2)), "bistable": network.drift}
+    result = {}
+    for name, drift in truths.items():
+        rows = []
+        for seed in range(SEEDS):
+            data, truth = lr.controls.surrogate(fit, jr.key(seed), drift=drift)
+            again = lr.latents.fit(data, 2, key=jr.key(seed), baseline=level, iterations=25, **OPTIONS)
+            solved, draws = network_of(again, jr.key(3))
+            z, u = steps(draws)
+            points = fixed(solved.network().drift, z)
+            change = lr.gauge.alignment(solved.network(), network)
+            back = lr.gauge.transform(solved.network(), change)
+            inside = data.mask
+            states = jnp.asarray(truth[inside][::20], jnp.float32)
+            agreement = lr.flowfield.agreement(back.drift, drift, states, jnp.zeros((len(states), 2)))
+            rows.append(
+                {
+                    "stable": int(points.stable.sum()),
+                    "unstable": int((~points.stable).sum()),
+                    "decides": bool(lr.flowfield.decides(points)),
+                    "r2": agreement.r2,
+                    "slope": agreement.slope,
+                }
+            )
+            print(name, seed, rows[-1], flush=True)
+        result[name] = rows
+    mixed = lr.controls.shuffled(lr.datasets.rat_session("T176_2018_05_03"), jr.key(0))
+    found = lr.heldout.evaluate(mixed, 2, key=jr.key(0), only=[0], **OPTIONS)
+    fold = found.folds[0]
+    solved, draws = network_of(fold.fit, jr.key(1))
+    points = fixed(solved.network().drift, steps(draws)[0])
+    result["shuffled"] = {key: float(value[0]) for key, value in found.scores.items()}
+    result["shuffled"] |= {"points": listed(points), "decides": bool(lr.flowfield.decides(points))}
+    return result
+
+
+def main():
+    warnings.simplefilter("ignore", UserWarning)
+    FILE.parent.mkdir(exist_ok=True)
+    held = (
+        json.loads(FILE.read_text())
+        if FILE.exists()
+        else {"command": "python benchmarks/rat.py", "sessions": {}}
+    )
+    held["versions"] = {"lrcore": "0.1.0", "jax": jax.__version__}
+    names = sys.argv[1:] or [*SESSIONS, "controls"]
+    for name in names:
+        if name == "controls":
+            if "controls" not in held:
+                held["controls"] = controls()
+        elif name not in held["sessions"]:
+            held["sessions"][name] = session(name, SESSIONS[name])
+            print(
+                name,
+                {k: np.mean(v).round(4) for k, v in held["sessions"][name]["scores"].items()},
+                flush=True,
+            )
+        FILE.write_text(json.dumps(held) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""Negative controls: recordings in which what was found should be absent, or is known."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from . import checks
+from .activation import resolve
+from .recording import Recording
+from .statespace import StateSpaceFit, _lagged
+
+
+def shuffled(recording: Recording, key: PRNGKeyArray, *, block: int = 16) -> Recording:
+    """Each neuron's spikes from other trials, of nearly the same length: no neuron knows of another, of the inputs or of the choice.
+
+    Trials in order of their length are cut into blocks, trimmed to the shortest of the block, and permuted within it, for each neuron on
+    its own. Single neurons keep their rates and their course in time; what is shared within a trial is gone.
+
+    - `block`: trials that are permuted among each other.
+
+    >>> from lrcore.datasets import clicks_session
+    >>> data = clicks_session(jr.key(0), n_trials=40).recording
+    >>> shuffled(data, jr.key(1)).n_trials
+    40
+    """
+    block = checks.count("block", block, least=2)
+    rng = np.random.default_rng(np.asarray(jr.key_data(key)))
+    order = np.argsort(recording.lengths, kind="stable")
+    signal, lengths = np.zeros_like(recording.signal), recording.lengths.copy()
+    for start in range(0, recording.n_trials, block):
+        some = order[start : start + block]
+        lengths[some] = recording.lengths[some].min()
+        for i in range(recording.n_neurons):
+            signal[some, :, i] = recording.signal[rng.permutation(some), :, i]
+    name = "spikes" if recording.rates is None else "rates"
+    inputs = recording.inputs
+    return Recording(
+        **{name: signal},
+        bin_width=recording.bin_width,
+        lengths=lengths,
+        inputs=inputs,
+        choices=recording.choices,
+        neurons=recording.neurons,
+        drop_constant=True,
+    )
+
+
+def surrogate(
+    found: StateSpaceFit, key: PRNGKeyArray, *, drift: Callable | None = None
+) -> tuple[Recording, Float[np.ndarray, "trial time rank"]]:
+    r"""Spikes simulated from a fitted model, with its read-out, noise, baseline and inputs, and a drift of one's own.
+
+    **Arguments**
+
+    - `drift`: $F(z,u)$ of states (trial, rank) and lagged inputs (trial, input): `linear(found, key)`, that of a network, or by default
+      the model's.
+
+    **Returns** the recording, with the choices of the one that was fitted, and the true latents of the decision.
+
+    >>> from lrcore import latents
+    >>> from lrcore.datasets import clicks_session
+    >>> data = clicks_session(jr.key(0), n_trials=30).recording
+    >>> found = latents.fit(data, 2, key=jr.key(1), iterations=2, progress=False)
+    >>> surrogate(found, jr.key(2))[1].shape
+    (30, 100, 2)
+    """
+    model, recording = found.model, found.recording
+    if found.baseline is None:
+        raise ValueError("found: expected a model of spikes, got one of rates")
+    rank = model.rank
+    path_key, spike_key = jr.split(key)
+    u = (
+        np.zeros((*recording.mask.shape, 0))
+        if recording.inputs is None
+        else _lagged(recording.inputs, model.lag)
+    )
+    path = np.asarray(_path(model, drift or model.drift, jnp.asarray(u, jnp.float32), path_key))
+    if not np.isfinite(path[recording.mask]).all():
+        raise FloatingPointError("drift: the simulated latents are not finite: the drift is unstable")
+    phi = resolve(model.activation)
+    potential = path @ np.asarray(model.m).T + np.asarray(model.d)
+    rates = found.baseline * np.asarray(phi(potential) / phi(jnp.zeros(())))
+    rng = np.random.default_rng(np.asarray(jr.key_data(spike_key)))
+    spikes = rng.poisson(np.where(recording.mask[..., None], rates, 0))
+    new = Recording(
+        spikes=spikes,
+        bin_width=recording.bin_width,
+        lengths=recording.lengths,
+        inputs=recording.inputs,
+        choices=recording.choices,
+        neurons=recording.neurons,
+    )
+    return new, np.where(recording.mask[..., None], path[..., :rank], 0)
+
+
+def linear(found: StateSpaceFit, key: PRNGKeyArray) -> Callable:
+    """The linear drift F = A z + B u + c closest to a fitted model's, by least squares over posterior draws; made stable where it is not.
+
+    >>> from lrcore import latents
+    >>> from lrcore.datasets import clicks_session
+    >>> data = clicks_session(jr.key(0), n_trials=30).recording
+    >>> found = latents.fit(data, 2, key=jr.key(1), iterations=2, progress=False)
+    >>> linear(found, jr.key(2))(jnp.zeros((5, 2)), jnp.zeros((5, 2))).shape
+    (5, 2)
+    """
+    draws = found.draws(key, 1)
+    inside = Recording.mask_of(draws["lengths"] - 1, draws["drift"].shape[1])
+    z, y = draws["latents"][:, :-1][inside], draws["drift"][inside]
+    rank = z.shape[1]
+    u = np.zeros((len(z), 0)) if draws["inputs"] is None else draws["inputs"][:, :-1][inside]
+    weights = np.linalg.lstsq(np.column_stack([z, u, np.ones(len(z))]), y, rcond=None)[0]
+    values, vectors = np.linalg.eig(weights[:rank].T)
+    # -z + A z decays only where the real parts lie below one.
+    values = np.minimum(values.real, 0.95) + 1j * values.imag
+    a = jnp.asarray((vectors @ np.diag(values) @ np.linalg.inv(vectors)).real, jnp.float32)
+    b, c = jnp.asarray(weights[rank:-1], jnp.float32), jnp.asarray(weights[-1], jnp.float32)
+
+    def drift(z, u=None):
+        driven = jnp.broadcast_to(c, z.shape) + z @ a.T
+        return driven if u is None else driven + u @ b
+
+    return drift
+
+
+def _path(model, drift, u, key) -> Array:
+    """Latents (trial, time, dim), decision and nuisance."""
+    start_key, noise_key = jr.split(key)
+    trials, time, _ = u.shape
+    dim, rank = model.m.shape[1], model.rank
+    noise = jr.normal(noise_key, (time - 1, trials, dim))
+    stationary = jnp.sqrt(model.q_nuisance / jnp.maximum(1 - model.a**2, 1e-3))
+    first = jr.normal(start_key, (trials, dim))
+    z = model.mean0[None, :rank] + first[:, :rank] @ jnp.linalg.cholesky(model.v0).T
+    x = first[:, rank:] * stationary[None]
+    root, scale = jnp.linalg.cholesky(model.q), jnp.sqrt(model.q_nuisance)
+
+    def step(state, now):
+        z, x = state
+        u, e = now
+        z = (1 - model.alpha) * z + model.alpha * drift(z, u) + e[:, :rank] @ root.T
+        x = model.a[None] * x + e[:, rank:] * scale[None]
+        return (z, x), jnp.concatenate([z, x], axis=1)
+
+    _, rest = jax.lax.scan(step, (z, x), (u.transpose(1, 0, 2)[:-1], noise))
+    return jnp.concatenate([jnp.concatenate([z, x], axis=1)[None], rest]).transpose(1, 0, 2)
