@@ -127,6 +127,11 @@ def connect(recording, fold, first):
         ),
         "rms_n": float(np.sqrt(np.mean(solved.n**2))),
     }
+    if first:
+        report = lr.identifiability.report(
+            z, fold.fit.embedding(), inputs=u, noise=float(np.sqrt(solved.held_out.min())), size=row["rms_n"]
+        )
+        row |= {"modes": report.modes, "numbers": report.modes * report.rank, "df": report.degrees_of_freedom}
     naive = lr.maxent.fit(
         fold.fit.latents.z,
         fold.fit.embedding(),

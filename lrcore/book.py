@@ -1,6 +1,10 @@
 """What the chapters need to be a book: one scale for all of them, and numbers that the prose can quote."""
 
+import json
 import os
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from urllib.request import urlopen
 
 SCALES = ("smoke", "book", "full")
 
@@ -35,3 +39,31 @@ def glue(name: str, value) -> None:
         print(f"{name} = {value}")
     else:
         keep(name, value if isinstance(value, str) else float(value), display=False)
+
+
+def results(name: str) -> dict:
+    """What a long computation has left in `book/results/<name>.json`: beside the chapter, in the checkout, else from the
+    repository on GitHub, at the commit that lrcore was installed from.
+
+    **Raises** `FileNotFoundError` where the file is in none of these.
+
+    >>> results("nothing")
+    Traceback (most recent call last):
+    FileNotFoundError: nothing.json: expected in results/, in book/results/ of a checkout, ...
+    """
+    file = f"results/{name}.json"
+    for path in (Path(file), Path("book", file), Path(__file__).parents[1] / "book" / file):
+        if path.exists():
+            return json.loads(path.read_text())
+    try:
+        origin = json.loads(distribution("lrcore").read_text("direct_url.json") or "{}")
+        repository = origin["url"].removesuffix(".git").partition("github.com/")[2]
+        address = (
+            f"https://raw.githubusercontent.com/{repository}/{origin['vcs_info']['commit_id']}/book/{file}"
+        )
+        return json.loads(urlopen(address, timeout=20).read())
+    except (PackageNotFoundError, KeyError, OSError) as error:
+        raise FileNotFoundError(
+            f"{name}.json: expected in results/, in book/results/ of a checkout, or in the repository on GitHub that lrcore "
+            "was installed from: run the chapter in a clone of the repository"
+        ) from error

@@ -267,6 +267,23 @@ def psth(recording: Recording, neuron: int, groups: dict, *, sigma=0.05, colors=
     return ax
 
 
+def scores(values: dict, *, label: str = "bits per spike", ax=None):
+    """A row of dots for each name, one a fold, and their mean as a line; the first name above.
+
+    - `values`: (fold,) by name.
+
+    >>> ax = scores({"baseline": [0.04], "model": [0.12, 0.13]})
+    """
+    ax = ax or panels(1, width=4.0, height=0.3 * len(values) + 0.8)[1][0]
+    for row, folds in enumerate(values.values()):
+        color = COLORS[row % len(COLORS)]
+        ax.plot([0, np.mean(folds)], [row, row], color=color, lw=1.5)
+        ax.plot(folds, np.full(len(folds), row), "o", ms=5, color=color, alpha=0.8)
+    ax.set_yticks(range(len(values)), list(values))
+    ax.set(xlim=(0, None), ylim=(len(values) - 0.5, -0.5), xlabel=label)
+    return ax
+
+
 def losses(curves: dict[str, np.ndarray], *, smooth: int = 25, ax=None):
     """Training losses by name, each as a running mean over `smooth` steps.
 

@@ -199,3 +199,10 @@ def test_psth_draws_what_the_recording_says(recording):
     np.testing.assert_allclose(ax.lines[0].get_ydata(), mean[:, 2], rtol=1e-5)
     assert [line.get_label() for line in ax.lines] == ["right", "left"] and len(ax.collections) == 2
     assert np.isnan(mean[-1]).all() == ((recording.lengths[right] == 100).sum() < 5)
+
+
+def test_scores_are_dots_and_their_mean():
+    ax = plots.scores({"one": [0.1], "two": [0.2, 0.4]})
+    np.testing.assert_allclose(ax.lines[2].get_xydata(), [[0, 1], [0.3, 1]])
+    np.testing.assert_allclose(ax.lines[3].get_xydata(), [[0.2, 1], [0.4, 1]])
+    assert [x.get_text() for x in ax.get_yticklabels()] == ["one", "two"] and ax.yaxis_inverted()
