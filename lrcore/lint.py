@@ -183,7 +183,7 @@ def learn(
     >>> import jax.random as jr
     >>> from lrcore import tasks
     >>> task = tasks.ring_memory(jr.key(0), 32)
-    >>> trained = learn(task, 2, n_neurons=100, alpha=0.1, key=jr.key(1), epochs=100, progress=False)
+    >>> trained = learn(task, 2, n_neurons=100, alpha=0.1, key=jr.key(1), epochs=300, progress=False)
     >>> bool(trained.error[0] < 0.1)
     True
     """
