@@ -219,14 +219,18 @@ def judge(fit: ss.StateSpaceFit, recording: Recording, train, test, level, *, gr
 
 
 def _odds(fit: ss.StateSpaceFit, held: ss.StateSpaceFit, choices):
-    """Log odds of the larger choice (trial,), by logistic regression on the decision at the end of a trial."""
+    """Log odds of the larger choice (trial,), by logistic regression on the decision at the end of a trial; 0 where that is not finite."""
     from sklearn.linear_model import LogisticRegression
 
     ends = []
     for part in (fit, held):
         last = part.recording.lengths - 1
         ends.append(np.asarray(part.latents.z)[np.arange(len(last)), last])
-    return LogisticRegression().fit(ends[0], choices).decision_function(ends[1])
+    # A drift that runs away where no spikes hold it says nothing of that trial.
+    kept, said = (np.isfinite(part).all(axis=1) for part in ends)
+    odds = np.zeros(len(said))
+    odds[said] = LogisticRegression().fit(ends[0][kept], choices[kept]).decision_function(ends[1][said])
+    return odds
 
 
 def _psth(recording: Recording, folds: Sequence[Fold]):

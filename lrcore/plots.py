@@ -280,7 +280,8 @@ def scores(values: dict, *, label: str = "bits per spike", ax=None):
         ax.plot([0, np.mean(folds)], [row, row], color=color, lw=1.5)
         ax.plot(folds, np.full(len(folds), row), "o", ms=5, color=color, alpha=0.8)
     ax.set_yticks(range(len(values)), list(values))
-    ax.set(xlim=(0, None), ylim=(len(values) - 0.5, -0.5), xlabel=label)
+    ax.axvline(0, color=COLORS[5], lw=0.8)
+    ax.set(ylim=(len(values) - 0.5, -0.5), xlabel=label)
     return ax
 
 

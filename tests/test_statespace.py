@@ -137,3 +137,62 @@ def test_bad_input(session, found):
         latents.fit(recording, 3, key=jr.key(0), start=found.latents, progress=False)
     with pytest.raises(ValueError, match="train: expected at least ten trials, got 3"):
         baseline.fit(recording, train=[0, 1, 2])
+
+
+def test_draws_for_a_regression(found):
+    data = found.draws(jr.key(4), 40)
+    trials, rank = found.recording.n_trials, 2
+    z = data["latents"].reshape(40, trials, -1, rank)
+    mask = found.recording.mask
+    assert (z[:, ~mask] == 0).all() and data["copies"] == 40 and data["alpha"] == found.model.alpha
+    np.testing.assert_array_equal(data["lengths"].reshape(40, -1), np.tile(found.recording.lengths, (40, 1)))
+    mean, covariance = np.asarray(found.posterior.mean), np.asarray(found.posterior.covariance)
+    off = (z - mean[None])[:, mask]
+    deviation = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))[mask]
+    assert np.abs(off.mean(axis=0) / deviation).max() < 6 / np.sqrt(40)
+    np.testing.assert_allclose(np.mean((off / deviation) ** 2), 1, atol=0.01)
+    product = np.einsum("kti,ktj->ij", off, off) / off[..., 0].size
+    np.testing.assert_allclose(product, covariance[mask].mean(axis=0), atol=0.02 * product.max())
+    # Every draw expects the next state by the gain, and on average it is the posterior mean.
+    ahead = data["alpha"] * data["drift"] + (1 - data["alpha"]) * data["latents"][:, :-1]
+    steps = mask[:, 1:]
+    expected = mean[:, 1:] + np.einsum("stij,kstj->ksti", found.posterior.gain, (z - mean[None])[:, :, :-1])
+    np.testing.assert_allclose(
+        ahead.reshape(40, trials, -1, rank)[:, steps], expected[:, steps], atol=2e-4, rtol=1e-3
+    )
+    np.testing.assert_array_equal(data["inputs"][:trials], found.recording.inputs)
+
+
+def test_a_network_as_drift(session, found):
+    rng = np.random.default_rng(0)
+    m, n, b = (rng.normal(size=(30, 2)).astype(np.float32) for _ in range(3))
+    network = lr.LowRankNetwork(m, n, b, rng.normal(size=30).astype(np.float32), activation="tanh")
+    changed = found.with_network(network)
+    z, u = (jnp.asarray(rng.normal(size=(20, 2)), jnp.float32) for _ in range(2))
+    np.testing.assert_allclose(changed.model.drift(z, u), network.drift(z, u), rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(changed.model.m, found.model.m)
+    blind = lr.LowRankNetwork(m, n, activation="tanh")
+    np.testing.assert_allclose(
+        found.with_network(blind).model.drift(z, u), blind.drift(z), rtol=1e-4, atol=1e-5
+    )
+    with pytest.raises(ValueError, match="^network: expected tanh neurons of rank 2 with 2 inputs or none"):
+        found.with_network(lr.LowRankNetwork(m, n, b, activation="softplus"))
+    with pytest.raises(ValueError, match="^network: expected tanh neurons of rank 2"):
+        found.with_network(lr.LowRankNetwork(m[:, :1], n[:, :1]))
+
+
+def test_input_weights_of_neurons_that_read_inputs():
+    """Half of the neurons are driven by an input at once, to either side; the others are not."""
+    rng = np.random.default_rng(0)
+    trials, time, neurons = 80, 60, 20
+    inputs = rng.poisson(0.2, (trials, time, 1)).astype(np.float32)
+    weights = np.where(np.arange(neurons) < 10, np.linspace(-1.5, 1.5, 10).repeat(2)[:neurons], 0.0)
+    z = np.cumsum(rng.normal(size=(trials, time)) * 0.15, axis=1)
+    potential = z[..., None] * rng.normal(size=neurons) + inputs * weights
+    spikes = rng.poisson(0.2 * np.log1p(np.exp(potential)))
+    recording = lr.Recording(spikes=spikes, bin_width=0.01, lengths=np.full(trials, time), inputs=inputs)
+    fit = latents.fit(recording, 1, key=jr.key(0), iterations=8, progress=False)
+    b = np.asarray(fit.embedding().b)[:, 0]
+    assert np.corrcoef(b, weights)[0, 1] > 0.8
+    strong = np.abs(weights) > 0.5
+    assert (np.sign(b[strong]) == np.sign(weights[strong])).mean() > 0.9
