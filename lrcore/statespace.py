@@ -280,13 +280,13 @@ def fit(
     change = []
     for k, one in enumerate(tqdm(keys, desc="state space", disable=not progress, leave=False)):
         before = posterior.mean
-        posterior, sites = _infer(model, posterior, data, sites, _DAMPING if k else 1.0)
+        posterior, sites = _infer(model, posterior, data, sites, jnp.asarray(_DAMPING if k else 1.0))
         model, posterior, sites = _whiten(model, posterior, sites, data["mask"])
         model = _read_out(model, posterior, data)
         model = _dynamics(model, posterior, data, one, ridge, jnp.asarray(k < _HELD))
         change.append(float(_rms(posterior.mean - before, data["mask"])))
     for _ in range(3):
-        posterior, sites = _infer(model, posterior, data, sites, _DAMPING)
+        posterior, sites = _infer(model, posterior, data, sites, jnp.asarray(_DAMPING))
     return StateSpaceFit(model, posterior, baseline, np.array(change), recording)
 
 
@@ -322,7 +322,7 @@ def infer(
     )
     sites = _sites(posterior)
     for k in range(iterations):
-        posterior, sites = _infer(model, posterior, data, sites, _DAMPING if k else 1.0)
+        posterior, sites = _infer(model, posterior, data, sites, jnp.asarray(_DAMPING if k else 1.0))
     return StateSpaceFit(model, posterior, baseline, np.zeros(0), recording)
 
 
