@@ -65,7 +65,7 @@ def test_seeds_and_penalty():
 def test_bad_input():
     with pytest.raises(ValueError, match="decide: expected fewer bins than the trial's 20, got 20"):
         tasks.clicks(jr.key(0), 5, steps=20, decide=20)
-    with pytest.raises(ValueError, match="^targets: expected 5 along time"):
+    with pytest.raises(ValueError, match="^targets: expected 5 along the axis 'time' of .*, got 4"):
         tasks.Task(np.zeros((2, 5, 1)), np.zeros((2, 4, 1)), np.zeros((2, 5)), np.zeros(2, int))
     with pytest.raises(ValueError, match="^n_trials"):
         lr.tasks.ring_memory(jr.key(0), 0)
