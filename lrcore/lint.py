@@ -281,21 +281,19 @@ def _errors(model: _Model, batch, key=None):
     def one(m, n, b, d, w, z0):
         own = 0.0 if d is None else d[None]
         gram = m.T @ m + 1e-6 * jnp.eye(m.shape[1])
+        # By rows of neurons, as their gradients are then.
+        reads = m.T if b is None else jnp.concatenate([m, b], axis=1).T
+        writes = n.T
 
         def project(h, u):
             h = h - own if b is None else h - own - u @ b.T
-            return jnp.linalg.solve(gram, m.T @ h.T).T
+            return jnp.linalg.solve(gram, m.T @ h.T)
 
         u = batch.get("inputs", jnp.zeros((*mask.shape, 0)))
-        if w is not None:
-            z = jnp.zeros((len(mask), m.shape[1]))
-        elif z0 is None:
-            z = project(batch["potentials"][:, 0], u[:, 0])
-        else:
-            z = z0[batch["trial"]]
-        start = z
-        # By rows of neurons, as their gradients are then; half of the time with many seeds.
-        reads, writes = m.T, n.T
+        z = jnp.zeros((m.shape[1], len(mask)))
+        if w is None:
+            z = project(batch["potentials"][:, 0], u[:, 0]) if z0 is None else z0[batch["trial"]].T
+        start = z.T
 
         # To compute the rates again is cheaper than to fetch them from memory; a scan keeps the two apart by itself.
         @functools.partial(jax.checkpoint, prevent_cse=False)
@@ -303,13 +301,12 @@ def _errors(model: _Model, batch, key=None):
             u, index, wanted, *recorded = now
             if model.forcing:
                 z = jnp.where(index % model.forcing == 0, project(recorded[0], u), z)
-            h = z @ reads + own
-            h = h if b is None else h + u @ b.T
+            h = _spread([*z, *u.T], reads) + own
             r = phi(h)
-            said = r @ w / len(w) if w is not None else h if model.potentials else r
+            said = _collect(r, w.T).T / len(w) if w is not None else h if model.potentials else r
             missed = ((said - wanted) ** 2).mean(axis=-1)
-            z = z + model.alpha * (jnp.einsum("sn,rn->sr", r, writes) / len(n) - z)
-            return z if key is None else z + noise[index], missed
+            z = z + model.alpha * (_collect(r, writes) / len(n) - z)
+            return z if key is None else z + noise[index].T, missed
 
         along = [u.transpose(1, 0, 2), jnp.arange(mask.shape[1]), wanted.transpose(1, 0, 2)]
         if model.forcing:
@@ -318,6 +315,20 @@ def _errors(model: _Model, batch, key=None):
         return (missed * mask.T).sum() / mask.sum(), start
 
     return jax.vmap(one)(model.m, model.n, model.b, model.d, model.w, model.z0)
+
+
+# The two products over the rank, one matrix-vector product each: on a processor, and over seeds, these take half the time
+# of matrices so thin. An outer product written as an einsum has such products for its gradient.
+
+
+def _spread(values, weights) -> Float[Array, "trial neuron"]:
+    """Sum over k of values[k] (trial,) times weights[k] (neuron,)."""
+    return sum(jnp.einsum("s,i->si", x, w) for x, w in zip(values, weights, strict=True))
+
+
+def _collect(rates, weights) -> Float[Array, "rank trial"]:
+    """Sum over neurons of rates times weights[k] (neuron,), for each k."""
+    return jnp.stack([rates @ w for w in weights])
 
 
 @eqx.filter_jit

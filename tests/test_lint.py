@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+import optax
 import pytest
 
 import lrcore as lr
@@ -114,6 +115,18 @@ def test_an_exploding_seed_is_named_and_the_others_go_on(recording):
     linear = lr.Recording(rates=recording.rates, bin_width=0.01)
     with pytest.raises(FloatingPointError, match="LINT: the loss is not finite"):
         train(linear, activation="exp", start="learned", weights=1e3)
+
+
+def test_exploding_midway_keeps_the_weights_before_it(recording, monkeypatch):
+    """A learning rate that is fine for 60 steps and absurd from there; chunks of 20 steps."""
+    absurd = optax.adam(optax.piecewise_constant_schedule(0.05, {60: 1e6}))
+    monkeypatch.setattr(lint, "_adam", lambda *_: absurd)
+    options = {"activation": "linear", "start": "learned", "seeds": 2, "chunk": 20}
+    trained, before = train(recording, epochs=200, **options), train(recording, epochs=60, **options)
+    assert (trained.stopped, before.stopped) == ("diverged", "finished")
+    np.testing.assert_array_equal(trained.losses, before.losses)
+    np.testing.assert_array_equal(trained.error, before.error)
+    assert trained.error.max() < 0.8 * trained.losses[0]
 
 
 BAD = {
