@@ -5,8 +5,11 @@
 PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 RUN := .venv/bin/python
-# Two workers, a file each; numbers are checked on the CPU and in the size that takes seconds.
-PYTEST := env JAX_PLATFORMS=cpu LRCORE_SCALE=smoke $(RUN) -m pytest -n 2 --dist loadscope --durations=10
+# What jax has compiled is kept, for the workers, the notebooks and the next time.
+KEEP := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/_build/compiled JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.3
+# Two workers, a file each, of one BLAS thread each: more get into each other's way. Numbers are checked on the CPU and in the size that
+# takes seconds.
+PYTEST := env $(KEEP) OMP_NUM_THREADS=1 JAX_PLATFORMS=cpu LRCORE_SCALE=smoke $(RUN) -m pytest -n 2 --dist loadscope --durations=10
 
 help:            ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 16
@@ -16,7 +19,7 @@ env:             ## set up .venv, when requirements.txt or pyproject.toml change
 	@$(PYTHON) tools/bootstrap.py
 
 book: env        ## run every chapter and build the pages into _build/html
-	@$(RUN) tools/build_book.py
+	@env $(KEEP) $(RUN) tools/build_book.py
 
 test: env        ## run all tests, and every notebook in smoke scale
 	$(PYTEST)

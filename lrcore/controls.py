@@ -56,7 +56,7 @@ def surrogate(
 
     **Arguments**
 
-    - `drift`: $F(z,u)$ of states (trial, rank) and lagged inputs (trial, input): `linear(found, key)`, that of a network, or by default
+    - `drift`: $F(z,u)$ of states (trial, rank) and lagged inputs (trial, input): `linear(found, key)`, `bistable(found, key)[0]`, that of a network, or by default
       the model's.
 
     **Returns** the recording, with the choices of the one that was fitted, and the true latents of the decision.
@@ -107,12 +107,7 @@ def linear(found: StateSpaceFit, key: PRNGKeyArray) -> Callable:
     >>> linear(found, jr.key(2))(jnp.zeros((5, 2)), jnp.zeros((5, 2))).shape
     (5, 2)
     """
-    draws = found.draws(key, 1)
-    inside = Recording.mask_of(draws["lengths"] - 1, draws["drift"].shape[1])
-    z, y = draws["latents"][:, :-1][inside], draws["drift"][inside]
-    rank = z.shape[1]
-    u = np.zeros((len(z), 0)) if draws["inputs"] is None else draws["inputs"][:, :-1][inside]
-    weights = np.linalg.lstsq(np.column_stack([z, u, np.ones(len(z))]), y, rcond=None)[0]
+    weights, rank = _least_squares(found, key), found.model.rank
     values, vectors = np.linalg.eig(weights[:rank].T)
     # -z + A z decays only where the real parts lie below one.
     values = np.minimum(values.real, 0.95) + 1j * values.imag
@@ -124,6 +119,54 @@ def linear(found: StateSpaceFit, key: PRNGKeyArray) -> Callable:
         return driven if u is None else driven + u @ b
 
     return drift
+
+
+def bistable(found: StateSpaceFit, key: PRNGKeyArray, *, steep: float = 1.5) -> tuple[Callable, np.ndarray]:
+    r"""A drift with one stable point where the trials of each choice end on average, a saddle half-way, and the inputs of a fitted model.
+
+    Along the line through the two points, with $s$ from -1 to 1 between them, $F$ is $\tanh(\gamma s)/\tanh\gamma$; across it, the state
+    decays at half the leak. Inputs act as in `linear`.
+
+    - `steep`: $\gamma$, the steepness.
+
+    **Returns** the drift, and the fixed points (3, rank): left, saddle, right.
+
+    **Raises** `ValueError` where the recording does not have two choices.
+
+    >>> from lrcore import latents
+    >>> from lrcore.datasets import clicks_session
+    >>> data = clicks_session(jr.key(0), n_trials=30).recording
+    >>> found = latents.fit(data, 2, key=jr.key(1), iterations=2, progress=False)
+    >>> drift, points = bistable(found, jr.key(2))
+    >>> bool(jnp.allclose(drift(jnp.asarray(points)), points, atol=1e-4))
+    True
+    """
+    recording = found.recording
+    if recording.choices is None or len(np.unique(recording.choices)) != 2:
+        raise ValueError("found: expected a fit of a recording with two choices: there is nothing to decide")
+    steep = checks.positive("steep", steep)
+    ends = np.asarray(found.latents.z)[np.arange(recording.n_trials), recording.lengths - 1]
+    left, right = (ends[recording.choices == side].mean(axis=0) for side in np.unique(recording.choices))
+    middle, half = (jnp.asarray(x, jnp.float32) for x in ((left + right) / 2, (right - left) / 2))
+    size = jnp.linalg.norm(half)
+    b = jnp.asarray(_least_squares(found, key)[found.model.rank : -1], jnp.float32)
+
+    def drift(z, u=None):
+        s = (z - middle) @ half / size**2
+        across = z - middle - s[..., None] * half
+        own = middle + (jnp.tanh(steep * s) / jnp.tanh(steep))[..., None] * half + across / 2
+        return own if u is None else own + u @ b
+
+    return drift, np.stack([left, (left + right) / 2, right])
+
+
+def _least_squares(found: StateSpaceFit, key) -> np.ndarray:
+    """Weights (rank + input + 1, rank) of the drift on the state, the inputs and 1, over posterior draws."""
+    draws = found.draws(key, 1)
+    inside = Recording.mask_of(draws["lengths"] - 1, draws["drift"].shape[1])
+    z, y = draws["latents"][:, :-1][inside], draws["drift"][inside]
+    u = np.zeros((len(z), 0)) if draws["inputs"] is None else draws["inputs"][:, :-1][inside]
+    return np.linalg.lstsq(np.column_stack([z, u, np.ones(len(z))]), y, rcond=None)[0]
 
 
 def _path(model, drift, u, key) -> Array:

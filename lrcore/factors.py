@@ -140,11 +140,12 @@ def smooth(recording, rank, *, width=None) -> Latents:
 
 
 def start(
-    recording: Recording, rank: int, baseline=None, *, width: float = 0.05
+    recording: Recording, rank: int, baseline=None, *, decision: int = 1, width: float = 0.05
 ) -> Float[np.ndarray, "trial time rank"]:
     """White latents (trial, time, rank) from factor analysis of what is smoothed and, for spikes, of what a baseline leaves.
 
     - `baseline`: (trial, time, neuron), expected counts a bin. `width`: of the smoothing of spikes, in seconds.
+    - `decision`: so many axes come first in which the two choices differ over the course of a trial, if there are two.
 
     >>> from lrcore.datasets import clicks_session
     >>> import jax.random as jr
@@ -158,7 +159,7 @@ def start(
         features = features - _smoothed(baseline, mask, width, counted)[mask]
     found, loadings = _factors(features, rank)
     z = np.zeros((*mask.shape, rank), np.float32)
-    z[mask] = found @ _rotation(found, loadings, recording)
+    z[mask] = found @ _rotation(found, loadings, recording, decision)
     return z
 
 
@@ -209,8 +210,8 @@ def _factors(
     return np.linalg.solve(mixing, z.T).T, mixing.T @ analysis.components_
 
 
-def _rotation(z, loadings, recording: Recording) -> Float[np.ndarray, "rank rank"]:
-    """Orthonormal axes as columns: the choice direction if there is one, then by explained variance."""
+def _rotation(z, loadings, recording: Recording, decision: int = 1) -> Float[np.ndarray, "rank rank"]:
+    """Orthonormal axes as columns: the choice direction if there is one, more of them if asked for, then by explained variance."""
     axes = np.linalg.svd(loadings, full_matrices=False)[0]
     axes = axes * np.sign((axes.T @ loadings).sum(axis=1) + 1e-12)
     labels = [] if recording.choices is None else np.unique(recording.choices)
@@ -220,15 +221,28 @@ def _rotation(z, loadings, recording: Recording) -> Float[np.ndarray, "rank rank
         at_end = (before_end <= late)[recording.mask]
         right = np.repeat(recording.choices == labels[1], recording.lengths)
         direction = z[at_end & right].mean(axis=0) - z[at_end & ~right].mean(axis=0)
-        direction /= np.linalg.norm(direction)
-        if z.shape[1] == 1:
-            return direction[:, None]
+        chosen = (direction / np.linalg.norm(direction))[:, None]
+        if decision > 1:
+            apart = _apart(z, recording, right)
+            left = apart - apart @ chosen @ chosen.T
+            more = np.linalg.svd(left, full_matrices=False)[2][: min(decision, z.shape[1]) - 1].T
+            chosen = np.column_stack([chosen, more * np.sign((more.T @ loadings).sum(axis=1) + 1e-12)])
         # The other axes span what is left of the loadings.
-        left = loadings - np.outer(direction, direction @ loadings)
-        rest = np.linalg.svd(left, full_matrices=False)[0][:, : z.shape[1] - 1]
+        left = loadings - chosen @ (chosen.T @ loadings)
+        rest = np.linalg.svd(left, full_matrices=False)[0][:, : z.shape[1] - chosen.shape[1]]
         rest = rest * np.sign((rest.T @ loadings).sum(axis=1) + 1e-12)
-        axes = np.column_stack([direction, rest])
+        axes = np.column_stack([chosen, rest])
     return axes
+
+
+def _apart(z, recording: Recording, right) -> Float[np.ndarray, "time rank"]:
+    """Mean of the trials that end right minus that of the others, bin by bin, by the number of trials that are that long."""
+    bins = np.broadcast_to(np.arange(recording.n_time), recording.mask.shape)[recording.mask]
+    sums, counts = (np.zeros((2, recording.n_time, *shape)) for shape in ((z.shape[1],), ()))
+    np.add.at(sums, (right.astype(int), bins), z)
+    np.add.at(counts, (right.astype(int), bins), 1)
+    means = sums / np.maximum(counts, 1)[..., None]
+    return (means[1] - means[0]) * np.sqrt(counts.min(axis=0))[:, None]
 
 
 @eqx.filter_jit

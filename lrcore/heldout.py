@@ -126,7 +126,7 @@ def evaluate(
 
     >>> from lrcore.datasets import clicks_session
     >>> data = clicks_session(jr.key(0), n_trials=60).recording
-    >>> found = evaluate(data, 2, key=jr.key(1), folds=3, only=[0], iterations=3, progress=False)
+    >>> found = evaluate(data, 2, key=jr.key(1), folds=2, only=[0], iterations=3, progress=False)
     >>> sorted(found.scores)
     ['choice', 'choice_inputs', 'inputs', 'neurons', 'time']
     """
@@ -183,7 +183,7 @@ def select(
     >>> from lrcore.datasets import clicks_session
     >>> data = clicks_session(jr.key(0), n_trials=60).recording
     >>> quick = {"folds": 2, "iterations": 3, "progress": False}
-    >>> select(data, [{"rank": 1}, {"rank": 2}], key=jr.key(1), **quick)[1].shape
+    >>> select(data, [{"rank": 2, "ridge": ridge} for ridge in (0.1, 0.01)], key=jr.key(1), **quick)[1].shape
     (2, 2)
     """
     found = np.array([evaluate(recording, key=key, **{**options, **one}).scores[score] for one in candidates])

@@ -12,6 +12,7 @@ from .distributions import GaussianMixture
 from .latents import Latents
 from .maxent import x64
 from .network import Embedding
+from .recording import Recording
 
 # Nodes for each coordinate of a quadrature over one, two or three: the rule's error falls geometrically with their number.
 _NODES = {1: 128, 2: 64, 3: 24}
@@ -77,7 +78,9 @@ class Spectrum(eqx.Module):
 
     def at(self, e, count: int) -> Float[np.ndarray, "neuron mode"]:
         r"""The first `count` modes at any embedding: $\psi_j(e)=\frac1{\sigma_j}\langle\chi_j,\phi(h_e)\rangle$."""
-        e = np.asarray(e.array if isinstance(e, Embedding) else e, float)
+        e = e.array if isinstance(e, Embedding) else e
+        e = checks.array("e", e, ("neuron", "embedding"), sizes={"embedding": self.nodes.shape[1]})
+        e, count = np.asarray(e, float), checks.count("count", count, least=0)
         if count > len(self.values):
             raise ValueError(f"count: expected at most the {len(self.values)} modes there are, got {count}")
         rates = _rates(e, self.states, self.inputs, self.bias, self.activation)
@@ -136,8 +139,8 @@ def spectrum(
 
     Computed in float64 from the matrix of rates (state, node), which is held in memory.
 
-    **Raises** `ValueError` for an embedding without variance, fewer distinct states than `modes`, a mixture of more
-    than three coordinates.
+    **Raises** `ValueError` for an embedding without variance, fewer distinct states than `modes`, states at which all
+    rates are 0, a mixture of more than three coordinates.
 
     Source: Kim et al. (2026), arXiv:2603.26506, section 3, for the operator; the singular system is ours. The rule:
     Trefethen & Weideman (2014), SIAM Review 56, 385.
@@ -157,6 +160,8 @@ def spectrum(
     if inputs.shape[:-1] != states.shape[:-1]:
         raise ValueError(f"inputs: expected one for each state, {states.shape[:-1]}, got {inputs.shape[:-1]}")
     states = states.reshape(-1, rank)
+    if not len(states):
+        raise ValueError("states: expected at least one, got none: without states nothing is determined")
     inputs = inputs.reshape(len(states), n_inputs)
     spread = np.sqrt(shares @ (e - shares @ e) ** 2)
     if not (spread > 1e-9 * np.abs(e).max()).any():
@@ -172,6 +177,11 @@ def spectrum(
                 "modes can be computed on them"
             )
     scaled = _rates(e, states, inputs, bias, activation) * np.sqrt(shares / len(states))
+    if not scaled.any():
+        raise ValueError(
+            f"states: expected some at which neurons have rates, got {len(states)} where every rate is 0: the drift "
+            "there is 0 whatever n is, and nothing is determined"
+        )
     left, values, right = np.linalg.svd(scaled, full_matrices=False)
     kept = int((values > _ROUNDING * values[0]).sum()) if modes is None else modes
     psi = right[:kept].T / np.sqrt(shares)[:, None]
@@ -246,31 +256,36 @@ def determined_orders(activation: Activation, bias: float = 0.0, *, most: int = 
     ((1, 3, 5, 7), (0, 1, 2, 4, 6), (1,))
     """
     derivatives = [resolve(activation)]
-    for _ in range(checks.count("most", most, least=0)):
+    # Enough of them to tell a Taylor series from a kink, also where few are asked for.
+    for _ in range(max(checks.count("most", most, least=0), 7)):
         derivatives.append(jax.jacfwd(derivatives[-1]))
     with x64():
         at = jnp.asarray(float(bias))
         found = np.array([float(value) for value in jax.jit(lambda x: [f(x) for f in derivatives])(at)])
         near = np.array([-0.02, 0.02])
         value = np.asarray(derivatives[0](at + near))
-    orders = np.arange(most + 1)
+    orders = np.arange(len(found))
     series = (found / np.cumprod(np.maximum(orders, 1.0))) @ near[None] ** orders[:, None]
     # The first neglected term, with room for derivatives that grow as factorials.
-    if not np.allclose(series, value, rtol=0, atol=1e-9 + 100 * 0.02 ** (most + 1) * np.abs(found).max()):
+    if not np.allclose(series, value, rtol=0, atol=1e-9 + 100 * 0.02 ** len(found) * np.abs(found).max()):
         raise ValueError(
             f"activation: expected one that is analytic at {bias:g}, got {activation!r}, whose Taylor series misses it by "
             f"{np.abs(series - value).max():.1g} nearby: compute what is determined by spectrum(...) and captured(...)"
         )
-    return tuple(int(k) for k in orders if abs(found[k]) > 1e-9 * np.abs(found).max())
+    return tuple(int(k) for k in orders[: most + 1] if abs(found[k]) > 1e-9 * np.abs(found).max())
 
 
 def _noise(noise) -> float:
-    if noise is None:
-        raise ValueError(
-            "noise: expected the standard deviation of one measured drift, got None: the residual of lr.maxent.fit, or "
-            "the spread between repeats; without it only the spectrum can be computed"
-        )
-    return checks.positive("noise", noise)
+    try:
+        if noise is not None:
+            return checks.positive("noise", noise)
+        wrong = "noise: expected the standard deviation of one measured drift, got None"
+    except ValueError as error:
+        wrong = str(error)
+    raise ValueError(
+        f"{wrong}: take the residual of lr.maxent.fit, or the spread between repeats; without it only the spectrum can be "
+        "computed"
+    )
 
 
 class Report(eqx.Module):
@@ -294,6 +309,11 @@ class Report(eqx.Module):
     def modes(self) -> int:
         """Identified modes: posterior standard deviation at most a tenth of the prior's."""
         return int((self.information >= _IDENTIFIED).sum())
+
+    @property
+    def partly(self) -> int:
+        """Modes that are not identified, but of which the data say more than the prior."""
+        return int((self.information >= 1).sum()) - self.modes
 
     @property
     def degrees_of_freedom(self) -> float:
@@ -321,7 +341,8 @@ class Report(eqx.Module):
             f"visited      {self.steps:,} steps, standard deviation {spread}; noise {self.noise:.3g} a step",
             f"identified   {self.modes} functions of e for each of the {self.rank} coordinates of n, to a tenth of their "
             f"prior ({self.size:.3g})",
-            f"             {self.degrees_of_freedom:.1f} degrees of freedom each",
+            f"partly       {self.partly} more, better than by their prior; {self.degrees_of_freedom:.1f} degrees of freedom "
+            "each",
             "free         every other function of e; spread, clusters and tails of n given e",
         ]
         if self.added is not None:
@@ -335,7 +356,7 @@ def report(
     latents,
     embedding: Embedding | None = None,
     *,
-    noise,
+    noise=None,
     inputs=None,
     lengths=None,
     activation: Activation | None = None,
@@ -357,7 +378,8 @@ def report(
 
     Every visited state counts as a measurement; of more than 4,000 the spectrum takes every k-th.
 
-    **Raises** `ValueError` for a missing or non-positive noise, inputs for an embedding without b, shapes that disagree.
+    **Raises** `ValueError` for a missing or non-positive noise, no states, inputs for an embedding without b, shapes
+    that disagree; `TypeError` for a `Recording`, whose latents are not inferred yet.
 
     >>> import jax.random as jr
     >>> from lrcore import systems
@@ -369,6 +391,10 @@ def report(
     ...
     """
     noise = _noise(noise)
+    if isinstance(latents, Recording):
+        raise TypeError(
+            "latents: expected those of a recording, got the Recording: infer them first, lr.latents.smooth(recording, rank)"
+        )
     if isinstance(latents, Latents):
         embedding = latents.embedding if embedding is None else embedding
         activation = activation or latents.activation
@@ -387,7 +413,7 @@ def report(
     elif lengths is not None:
         raise ValueError(f"lengths: expected none for states without trials, got shape {np.shape(lengths)}")
     steps = int(keep.sum())
-    every = -(-steps // _STATES)
+    every = max(-(-steps // _STATES), 1)
 
     def visited(u, name):
         if u is None:

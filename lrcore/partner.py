@@ -93,6 +93,10 @@ def null_space_partner(
     if kind not in ("clusters", "tails", "sign"):
         raise ValueError(f"kind: expected 'clusters', 'tails' or 'sign', got {kind!r}")
     size = checks.positive("size", size)
+    if not isinstance(network, LowRankNetwork | GaussianMixture):
+        raise TypeError(
+            f"network: expected an lr.LowRankNetwork or an lr.GaussianMixture, got {type(network).__name__}"
+        )
     if states is None:
         from scipy.stats import qmc
 

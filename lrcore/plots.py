@@ -387,7 +387,7 @@ def identified(found: Report):
     else:
         axes[1, 0].hexbin(*states[:, :2].T, gridsize=24, bins="log", mincnt=1, cmap="Blues")
         axes[1, 0].set(xlabel="$z_1$", ylabel="$z_2$", title="coverage")
-    for row, first, word in ((0, 0, "identified"), (1, count, "free")):
+    for row, first, word in ((0, 0, "identified"), (1, count + found.partly, "free")):
         for k, ax in enumerate(axes[row, 1:]):
             j = first + k
             if j >= (count if row == 0 else len(seen.values)):

@@ -232,7 +232,8 @@ def fit(
     """
     rank, nuisance = checks.count("rank", rank), checks.count("nuisance", nuisance, least=0)
     lag, features = checks.count("lag", lag, least=0), checks.count("features", features)
-    ridge = checks.positive("ridge", ridge)
+    # An array, so that another ridge is no other compilation.
+    ridge = jnp.asarray(checks.positive("ridge", ridge), jnp.float32)
     alpha = checks.positive("alpha", recording.bin_width / 0.1 if alpha is None else alpha)
     counted = recording.rates is None
     activation = activation or ("softplus" if counted else "linear")
@@ -240,7 +241,7 @@ def fit(
     if counted:
         baseline = _checked(baseline, recording)
     if start is None:
-        z = factors.start(recording, dim, baseline)
+        z = factors.start(recording, dim, baseline, decision=rank)
     else:
         z = np.asarray(start.z)
         if z.shape[2] != dim:

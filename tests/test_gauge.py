@@ -12,7 +12,7 @@ from lrcore import compare
 from lrcore.gauge import alignment, canonical, invariants, transform, whitening
 from lrcore.maxent import x64
 
-TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
+TOLERANCE = {"rtol": 1e-5, "atol": 1e-9}
 
 
 def network(n=80, rank=2, seed=0) -> lr.LowRankNetwork:

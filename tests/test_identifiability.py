@@ -57,10 +57,20 @@ SEEN = {
 }
 
 
+def gauss_hermite():
+    """The standard Gaussian by the other rule: nodes as neurons, with the weights of Gauss and Hermite."""
+    nodes, weights = hermite_e.hermegauss(60)
+    return {"embedding": lr.Embedding(nodes[:, None]), "shares": weights}
+
+
+RULES = {"trapezoidal": lambda: {"embedding": ONE}, "Gauss-Hermite": gauss_hermite}
+
+
+@pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("row", SEEN)
-def test_orders_of_one_dimension(row):
+def test_orders_of_one_dimension(row, rule):
     activation, seen = SEEN[row]
-    found = spectrum(ONE, LINE, activation=activation)
+    found = spectrum(states=LINE, activation=activation, **RULES[rule]())
     captured = found.captured(np.stack([hermite(k, found.nodes[:, 0]) for k in range(8)], axis=1))
     if row == "polynomial":
         # x and x + x^3 are different functions of z m only together: He_3 and He_1 stay apart.
@@ -147,6 +157,18 @@ def test_exp_with_biases_sees_one_function_of_them():
     np.testing.assert_allclose(captured.reshape(4, 4), np.tile(expected, (4, 1)), atol=0.01)
 
 
+@pytest.mark.parametrize("activation", ["sigmoid", "softplus"])
+def test_biases_of_symmetric_law_leave_a_parity_free(activation):
+    """Of the even part a sigmoid sees the mean at most; of the odd part softplus sees the first moments at most."""
+    p = lr.GaussianMixture([1.0], np.zeros((1, 3)), np.eye(3)[None], rank=1, bias=True)
+    found = spectrum(p, LINE, activation=activation)
+    m, d = found.nodes.T
+    even = [m**2 - 1, m * d, d**2 - 1]
+    odd = [m**3 - 3 * m, (m**2 - 1) * d, m * (d**2 - 1), d**3 - 3 * d]
+    free = even if activation == "sigmoid" else odd
+    np.testing.assert_allclose(found.captured(np.stack(free, axis=1)), 0, atol=0.01)
+
+
 def test_orders_are_those_of_the_taylor_series():
     expected = {
         "linear": (1,),
@@ -157,6 +179,7 @@ def test_orders_are_those_of_the_taylor_series():
     }
     assert {name: determined_orders(name) for name in expected} == expected
     assert determined_orders(cubic, most=5) == (1, 3)
+    assert determined_orders("tanh", most=0) == ()
     for name in ("tanh", "sigmoid", "softplus"):
         assert determined_orders(name, 0.7) == tuple(range(8))
     for bias in (0.0, 0.01):
@@ -247,8 +270,8 @@ def experiment(trial, rng, repeats=25):
 
 
 def test_degrees_of_freedom_predict_what_is_recovered():
-    """Small errors inside the identified subspace, and outside of it none that the prior did not have."""
-    inside, outside = [], []
+    """Errors are small inside the identified subspace, the prior's outside of it; in all df modes are recovered."""
+    inside, outside, ratios = [], [], []
     rng = np.random.default_rng(0)
     for trial in range(24):
         found, noise, weights, estimate = experiment(trial, rng)
@@ -262,9 +285,17 @@ def test_degrees_of_freedom_predict_what_is_recovered():
             inside.append(energy(estimate - weights, identified) / energy(weights, identified))
         beyond = gain < 1 / identifiability._IDENTIFIED
         outside.append(energy(estimate - weights, beyond) / energy(weights, beyond))
-    assert len(inside) >= 15
+        # Mode by mode, the share of the energy that is recovered: they add up to the degrees of freedom.
+        wrong, true = (
+            np.sum((found.modes.T @ (found.shares[:, None] * x)) ** 2, axis=1)
+            for x in (estimate - weights, weights)
+        )
+        ratios.append(np.sum(1 - wrong / true) / found.degrees_of_freedom(noise))
+    assert len(inside) >= 20
     assert np.sqrt(np.max(inside)) < 0.1
     assert np.min(outside) > 0.9
+    np.testing.assert_allclose(ratios, 1, atol=0.25)
+    assert np.mean(ratios) == pytest.approx(1, abs=0.05)
 
 
 def test_trajectories_on_the_attractor_determine_less():
@@ -274,6 +305,8 @@ def test_trajectories_on_the_attractor_determine_less():
     resting = report(paths[:, -30:], network.embedding, noise=0.1)
     assert resting.modes < moving.modes and resting.degrees_of_freedom < moving.degrees_of_freedom
     assert f"Of 600 weights n of 300 neurons the data determine {2 * moving.modes} numbers." in repr(moving)
+    assert moving.partly == np.sum((moving.information >= 1) & (moving.information < 99)) > 0
+    assert f"partly       {moving.partly} more" in repr(moving)
 
 
 def test_report_of_a_recording():
@@ -318,8 +351,18 @@ def test_bad_input():
     found = spectrum(e, z)
     with pytest.raises(ValueError, match="noise: expected the standard deviation .* only the spectrum"):
         found.identified(None)
-    with pytest.raises(ValueError, match="noise: expected a positive"):
-        report(z, e, noise=0.0)
+    for noise in (0.0, -1.0, np.nan):
+        with pytest.raises(
+            ValueError, match="noise: expected a positive .* only the spectrum can be computed"
+        ):
+            report(z, e, noise=noise)
+    with pytest.raises(ValueError, match="noise: expected the standard deviation"):
+        report(z, e)
+    with pytest.raises(TypeError, match="infer them first, lr.latents.smooth"):
+        report(lr.datasets.clicks_session(jr.key(0), n_trials=10).recording, noise=0.1)
+    for states, words in ((z[:0], "at least one, got none"), (np.zeros((4, 2)), "4 where every rate is 0")):
+        with pytest.raises(ValueError, match=f"states: expected .*{words}"):
+            report(states, e, noise=0.1)
     with pytest.raises(ValueError, match="at least as many distinct states as modes, 30, got 25"):
         spectrum(e, z, modes=30)
     with pytest.raises(ValueError, match="neurons that differ, got 10 alike"):
@@ -341,5 +384,7 @@ def test_bad_input():
         spectrum(e, z, shares=np.zeros(50))
     with pytest.raises(ValueError, match="count: expected at most"):
         found.at(e, 51)
+    with pytest.raises(ValueError, match="e: expected 2 along"):
+        found.at(np.ones((3, 5)), 2)
     with pytest.raises(ValueError, match="lengths: expected none for states without trials"):
         report(z, e, noise=0.1, lengths=[5])

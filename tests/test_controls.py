@@ -1,0 +1,94 @@
+"""Negative controls: what was found should be absent in them, or is known."""
+
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+import lrcore as lr
+
+
+@pytest.fixture(scope="module")
+def data():
+    return lr.datasets.clicks_session(jr.key(0), n_trials=80, n_neurons=40).recording
+
+
+@pytest.fixture(scope="module")
+def found(data):
+    return lr.latents.fit(data, 2, key=jr.key(1), iterations=8, progress=False)
+
+
+def test_shuffled_trials_keep_each_neuron_and_lose_what_they_share(data):
+    mixed = lr.controls.shuffled(data, jr.key(2), block=8)
+    assert mixed.n_trials == data.n_trials and (mixed.lengths <= data.lengths).all()
+    np.testing.assert_allclose(mixed.mean_rates, data.mean_rates, rtol=0.3)
+    np.testing.assert_array_equal(mixed.inputs, data.inputs)
+    np.testing.assert_array_equal(mixed.choices, data.choices)
+
+    def shared(recording):
+        """Mean squared correlation of two neurons' counts within trials of like length."""
+        long = recording.lengths >= np.median(recording.lengths)
+        counts = np.asarray(recording.spikes, float)[long, :30].sum(axis=1)
+        off = np.corrcoef(counts.T)
+        return np.mean(off[~np.eye(len(off), dtype=bool)] ** 2)
+
+    # With 40 trials chance alone gives 1 / 40.
+    assert shared(data) > 2.5 * shared(mixed)
+    assert shared(mixed) < 0.05
+
+
+def test_linear_surrogate_is_linear_and_stable(found):
+    drift = lr.controls.linear(found, jr.key(0))
+    z, w = jr.normal(jr.key(1), (2, 50, 2))
+    zero = drift(jnp.zeros((50, 2)))
+    np.testing.assert_allclose(drift(z + w) - zero, drift(z) + drift(w) - 2 * zero, atol=1e-4)
+    points = lr.flowfield.fixed_points(drift, lr.systems.grid(7))
+    assert points.stable.tolist() == [True]
+    # Inputs push as the model's own do, on average.
+    u = jnp.array([[0.0, 1.0]])
+    pushed = drift(jnp.zeros((1, 2)), u) - drift(jnp.zeros((1, 2)))
+    states = jnp.asarray(found.latents.z[found.recording.mask][::10])
+    model = (found.model.drift(states, jnp.tile(u, (len(states), 1))) - found.model.drift(states)).mean(
+        axis=0
+    )
+    assert np.sum(pushed[0] * model) > 0
+
+
+def test_bistable_surrogate_has_the_points_it_says(found):
+    drift, points = lr.controls.bistable(found, jr.key(0))
+    seen = lr.flowfield.fixed_points(drift, jnp.asarray(points) + 0.05)
+    order = np.argsort(seen.points @ (points[2] - points[0]))
+    np.testing.assert_allclose(seen.points[order], points, atol=1e-3)
+    assert seen.stable[order].tolist() == [True, False, True]
+    gain = np.asarray(lr.controls.linear(found, jr.key(0))(jnp.zeros((1, 2)), jnp.ones((1, 2))))
+    gain = gain - np.asarray(lr.controls.linear(found, jr.key(0))(jnp.zeros((1, 2))))
+    same = np.asarray(drift(jnp.zeros((1, 2)), jnp.ones((1, 2))) - drift(jnp.zeros((1, 2))))
+    np.testing.assert_allclose(same, gain, atol=1e-5)
+
+
+def test_surrogate_has_the_rates_of_the_recording_and_known_latents(found, data):
+    made, path = lr.controls.surrogate(found, jr.key(3))
+    assert path.shape == (80, 100, 2) and not path[~data.mask].any()
+    np.testing.assert_array_equal(made.lengths, data.lengths)
+    np.testing.assert_allclose(made.mean_rates.mean(), data.mean_rates.mean(), rtol=0.15)
+    assert np.corrcoef(made.mean_rates, data.mean_rates)[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("which", ["one choice", "rates", "unstable", "block"])
+def test_bad_input(which, found, data):
+    if which == "one choice":
+        one = lr.latents.fit(data.trials(data.choices == 1), 2, key=jr.key(0), iterations=1, progress=False)
+        with pytest.raises(ValueError, match="expected a fit of a recording with two choices"):
+            lr.controls.bistable(one, jr.key(0))
+    elif which == "rates":
+        rates = lr.Recording(rates=np.random.default_rng(0).random((20, 30, 10)), bin_width=0.01)
+        with pytest.raises(ValueError, match="expected a model of spikes"):
+            lr.controls.surrogate(
+                lr.latents.fit(rates, 1, key=jr.key(0), iterations=1, progress=False), jr.key(0)
+            )
+    elif which == "unstable":
+        with pytest.raises(FloatingPointError, match="the drift is unstable"):
+            lr.controls.surrogate(found, jr.key(0), drift=lambda z, u=None: 1e4 * z**3)
+    else:
+        with pytest.raises(ValueError, match="block"):
+            lr.controls.shuffled(data, jr.key(0), block=1)
