@@ -59,7 +59,8 @@ def surrogate(
     - `drift`: $F(z,u)$ of states (trial, rank) and lagged inputs (trial, input): `linear(found, key)`, `bistable(found, key)[0]`, that of a network, or by default
       the model's.
 
-    **Returns** the recording, with the choices of the one that was fitted, and the true latents of the decision.
+    **Returns** the recording, and the true latents of the decision. A choice is what a simulated trial ends nearer to: where the fitted
+    trials of one choice end on average, or those of the other.
 
     >>> from lrcore import latents
     >>> from lrcore.datasets import clicks_session
@@ -91,7 +92,7 @@ def surrogate(
         bin_width=recording.bin_width,
         lengths=recording.lengths,
         inputs=recording.inputs,
-        choices=recording.choices,
+        choices=_choices(found, path[..., :rank]),
         neurons=recording.neurons,
     )
     return new, np.where(recording.mask[..., None], path[..., :rank], 0)
@@ -145,8 +146,7 @@ def bistable(found: StateSpaceFit, key: PRNGKeyArray, *, steep: float = 1.5) -> 
     if recording.choices is None or len(np.unique(recording.choices)) != 2:
         raise ValueError("found: expected a fit of a recording with two choices: there is nothing to decide")
     steep = checks.positive("steep", steep)
-    ends = np.asarray(found.latents.z)[np.arange(recording.n_trials), recording.lengths - 1]
-    left, right = (ends[recording.choices == side].mean(axis=0) for side in np.unique(recording.choices))
+    left, right = _ends(found)
     middle, half = (jnp.asarray(x, jnp.float32) for x in ((left + right) / 2, (right - left) / 2))
     size = jnp.linalg.norm(half)
     b = jnp.asarray(_least_squares(found, key)[found.model.rank : -1], jnp.float32)
@@ -158,6 +158,23 @@ def bistable(found: StateSpaceFit, key: PRNGKeyArray, *, steep: float = 1.5) -> 
         return own if u is None else own + u @ b
 
     return drift, np.stack([left, (left + right) / 2, right])
+
+
+def _ends(found: StateSpaceFit) -> list:
+    """Where the trials of each choice end on average, (rank,) each."""
+    recording = found.recording
+    ends = np.asarray(found.latents.z)[np.arange(recording.n_trials), recording.lengths - 1]
+    return [ends[recording.choices == side].mean(axis=0) for side in np.unique(recording.choices)]
+
+
+def _choices(found: StateSpaceFit, path) -> np.ndarray | None:
+    """The choice of each simulated trial, by the end it is nearer to; those of the recording where it does not have two."""
+    recording = found.recording
+    if recording.choices is None or len(np.unique(recording.choices)) != 2:
+        return recording.choices
+    last = path[np.arange(recording.n_trials), recording.lengths - 1]
+    distances = [np.linalg.norm(last - end, axis=1) for end in _ends(found)]
+    return np.unique(recording.choices)[(distances[1] < distances[0]).astype(int)]
 
 
 def _least_squares(found: StateSpaceFit, key) -> np.ndarray:
