@@ -155,7 +155,9 @@ def test_report(rank, noise):
     figure = found.plot()
     titles = [ax.get_title() for ax in figure.axes if ax.axison]
     assert titles[0] == f"{found.modes} modes identified" and "coverage" in titles
-    assert f"mode {found.modes + found.partly + 1}: free" in titles and ("mode 1: identified" in titles) == (found.modes > 0)
+    assert f"mode {found.modes + found.partly + 1}: free" in titles and ("mode 1: identified" in titles) == (
+        found.modes > 0
+    )
 
 
 @pytest.fixture(scope="module")
