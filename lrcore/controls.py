@@ -152,9 +152,10 @@ def bistable(found: StateSpaceFit, key: PRNGKeyArray, *, steep: float = 1.5) -> 
     b = jnp.asarray(_least_squares(found, key)[found.model.rank : -1], jnp.float32)
 
     def drift(z, u=None):
-        s = (z - middle) @ half / size**2
-        across = z - middle - s[..., None] * half
-        own = middle + (jnp.tanh(steep * s) / jnp.tanh(steep))[..., None] * half + across / 2
+        away = z - jnp.broadcast_to(middle, z.shape)
+        s = (away @ half / size**2)[..., None]
+        along = jnp.broadcast_to(half, z.shape)
+        own = z - away + jnp.tanh(steep * s) / jnp.tanh(steep) * along + (away - s * along) / 2
         return own if u is None else own + u @ b
 
     return drift, np.stack([left, (left + right) / 2, right])

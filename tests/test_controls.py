@@ -25,16 +25,14 @@ def test_shuffled_trials_keep_each_neuron_and_lose_what_they_share(data):
     np.testing.assert_array_equal(mixed.inputs, data.inputs)
     np.testing.assert_array_equal(mixed.choices, data.choices)
 
-    def shared(recording):
-        """Mean squared correlation of two neurons' counts within trials of like length."""
-        long = recording.lengths >= np.median(recording.lengths)
-        counts = np.asarray(recording.spikes, float)[long, :30].sum(axis=1)
-        off = np.corrcoef(counts.T)
-        return np.mean(off[~np.eye(len(off), dtype=bool)] ** 2)
+    def selective(recording):
+        """Mean over neurons of the squared correlation of late rates with the choice."""
+        late = [recording.spikes[k, n - 30 : n].mean(axis=0) for k, n in enumerate(recording.lengths)]
+        return np.mean(np.corrcoef(np.array(late).T, recording.choices)[-1, :-1] ** 2)
 
-    # With 40 trials chance alone gives 1 / 40.
-    assert shared(data) > 2.5 * shared(mixed)
-    assert shared(mixed) < 0.05
+    # With 80 trials chance alone gives 1 / 80.
+    assert selective(data) > 2.5 * selective(mixed)
+    assert selective(mixed) < 0.025
 
 
 def test_linear_surrogate_is_linear_and_stable(found):
