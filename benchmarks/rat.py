@@ -15,7 +15,6 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import scipy.stats
-from sklearn.model_selection import KFold
 
 import lrcore as lr
 
@@ -38,12 +37,6 @@ def network_of(fit, key):
     draws = fit.draws(key)
     solved = lr.maxent.fit(embedding=fit.embedding(), tolerance=TOLERANCE, **draws)
     return solved, draws
-
-
-def aligned(drift, gauge, centre):
-    """A drift of centred latents in other coordinates, z -> A z + c."""
-    a, back, c = (jnp.asarray(x, jnp.float32) for x in (gauge, np.linalg.inv(gauge), centre))
-    return lambda z, u=None: c + drift((z - c) @ back.T, u) @ a.T
 
 
 def steps(draws, copies=1):
@@ -74,9 +67,8 @@ def choice_axes(fit):
 
 
 def inner(recording):
-    """Co-smoothing with 2, 3 and 4 nuisance dimensions, within the training trials of the first fold."""
-    train = next(iter(KFold(5, shuffle=True, random_state=0).split(np.arange(recording.n_trials))))[0]
-    recording, scores = recording.trials(train), {}
+    """Co-smoothing with 2, 3 and 4 nuisance dimensions."""
+    scores = {}
     for count in (2, 3, 4):
         found = lr.heldout.evaluate(recording, 2, key=jr.key(0), only=[0], **OPTIONS | {"nuisance": count})
         scores[count] = float(found.scores["neurons"][0])
@@ -95,7 +87,7 @@ def session(name, folds, nuisance):
         "neurons": recording.n_neurons,
         "seconds": seconds,
         "nuisance": nuisance,
-        "inner": inner(recording) if folds == 1 else None,
+        "inner": inner(recording.trials(found.folds[0].train)) if folds == 1 else None,
         "scores": {key: list(map(float, value)) for key, value in found.scores.items()},
         "psth": list(map(float, found.psth)),
     }
@@ -107,19 +99,18 @@ def session(name, folds, nuisance):
         )
         turned = lr.gauge.transform(network, axes)
         first = turned if first is None else first
-        turn = jnp.asarray(axes, jnp.float32)
-        points = fixed(turned.drift, z @ turn.T)
+        z = z @ jnp.asarray(axes, jnp.float32).T
+        points = fixed(turned.drift, z)
         # The same of the drift that found the latents, which the network stands for.
-        model = fixed(aligned(fold.fit.model.drift, axes, np.zeros(2)), z @ turn.T)
+        model = fixed(lr.gauge.transform_drift(fold.fit.model.drift, axes), z)
         row |= {"points": listed(points), "decides": bool(lr.flowfield.decides(points))}
         row |= {"model_points": listed(model), "model_decides": bool(lr.flowfield.decides(model))}
         rows.append(row)
         networks.append(turned)
-        last = z @ jnp.asarray(axes, jnp.float32).T
     result["folds"] = rows
     if folds > 1:
         pairs = [
-            lr.flowfield.agreement(a.drift, b.drift, last[::3]).cosine
+            lr.flowfield.agreement(a.drift, b.drift, z[::3]).cosine
             for k, a in enumerate(networks)
             for b in networks[:k]
         ]
@@ -160,10 +151,10 @@ def connect(recording, fold, first):
         "rms_n": float(np.sqrt(np.mean(solved.n**2))),
     }
     if first:
-        row |= population(fold.fit, draws)
-        row["back_wide"] = bits(
-            test, lr.heldout.co_smoothing(fold.fit.with_network(row.pop("wide")), test, fold.level), mean
-        )
+        wide, judged = population(fold.fit, draws)
+        row |= judged
+        back = fold.fit.with_network(wide)
+        row["back_wide"] = bits(test, lr.heldout.co_smoothing(back, test, fold.level), mean)
         report = lr.identifiability.report(
             z,
             fold.fit.embedding(),
@@ -186,22 +177,21 @@ def connect(recording, fold, first):
 
 
 def population(fit, draws, neurons=1000, fresh=8000):
-    """The distribution of connectivities: solved on neurons drawn from p(e), judged on others."""
+    """The distribution of connectivities, solved on neurons drawn from p(e) and judged on others; before it, the recorded network."""
     z, u = (x[::40] for x in steps(draws))
     options = {"key": jr.key(5), "steps": 400, "tolerance": WIDE, "progress": False}
     first = lr.Connector.fit(embedding=fit.embedding(), **draws, **options)
     wide = first.maxent.network()
-    result = {"wide": wide, "wide_rms": float(np.sqrt(np.mean(first.maxent.n**2)))}
-    result |= {
-        f"wide_{k}": v for k, v in lr.flowfield.agreement(wide.drift, fit.model.drift, z, u)._asdict().items()
-    }
+    agreement = lr.flowfield.agreement(wide.drift, fit.model.drift, z, u)
+    result = {"wide_rms": float(np.sqrt(np.mean(first.maxent.n**2)))}
+    result |= {f"wide_{k}": v for k, v in agreement._asdict().items()}
     drawn = first.sample(jr.key(6), neurons).embedding
     found = lr.Connector.fit(embedding=drawn, **draws, **options)
     others = found.sample(jr.key(7), fresh, sigma=0.0)
     agreement = lr.flowfield.agreement(others.drift, fit.model.drift, z, u)
     result |= {f"fresh_{k}": v for k, v in agreement._asdict().items()}
     result["fresh_rms"] = float(np.sqrt(np.mean(np.asarray(others.n) ** 2)))
-    return result
+    return wide, result
 
 
 def factor_analysis(recording, level, train, rank):
@@ -282,7 +272,10 @@ def controls():
             # In the coordinates of the truth, its choice axis first.
             inside = truth[data.mask]
             gauge, centre = axes @ lr.gauge.alignment(found, network), inside.mean(axis=0) @ axes.T
-            back, known = aligned(found.drift, gauge, centre), aligned(drift, axes, np.zeros(2))
+            back, known = (
+                lr.gauge.transform_drift(found.drift, gauge, centre),
+                lr.gauge.transform_drift(drift, axes),
+            )
             z = jnp.asarray(inside[::10] @ axes.T, jnp.float32)
             points, true = fixed(back, z), fixed(known, z)
             agreement = lr.flowfield.agreement(back, known, z[::2], jnp.zeros((len(z[::2]), 2)))
@@ -322,13 +315,15 @@ def twin(keys=4, replicates=8, trials=200):
             return np.asarray(drift(states)), np.asarray(jacobian), fixed(drift, states), agreement
 
         true = judged(network.drift)
-        ours = judged(aligned(found.drift, gauge, centre))
+        ours = judged(lr.gauge.transform_drift(found.drift, gauge, centre))
         again = []
         for seed in range(replicates):
             data, path = lr.controls.surrogate(fit, jr.key(seed), drift=found.drift)
             new = network_of(lr.latents.fit(data, 2, key=jr.key(seed), **options), jr.key(2))[0].network()
-            back = aligned(new.drift, lr.gauge.alignment(new, found), path[mask].mean(axis=0))
-            again.append(judged(aligned(back, gauge, centre)))
+            back = lr.gauge.transform_drift(
+                new.drift, lr.gauge.alignment(new, found), path[mask].mean(axis=0)
+            )
+            again.append(judged(lr.gauge.transform_drift(back, gauge, centre)))
         row = {
             "truth": listed(true[2]),
             "points": listed(ours[2]),

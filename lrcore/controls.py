@@ -56,8 +56,8 @@ def surrogate(
 
     **Arguments**
 
-    - `drift`: $F(z,u)$ of states (trial, rank) and lagged inputs (trial, input): `linear(found, key)`, `bistable(found, key)[0]`, that of a network, or by default
-      the model's.
+    - `drift`: $F(z,u)$ of states (trial, rank) and lagged inputs (trial, input): `linear(found, key)`, `bistable(found, key)[0]`,
+      that of a network, or by default the model's.
 
     **Returns** the recording, and the true latents of the decision. A choice is what a simulated trial ends nearer to: where the fitted
     trials of one choice end on average, or those of the other.
@@ -142,11 +142,11 @@ def bistable(found: StateSpaceFit, key: PRNGKeyArray, *, steep: float = 1.5) -> 
     >>> bool(jnp.allclose(drift(jnp.asarray(points)), points, atol=1e-4))
     True
     """
-    recording = found.recording
-    if recording.choices is None or len(np.unique(recording.choices)) != 2:
+    ends = _ends(found)
+    if ends is None:
         raise ValueError("found: expected a fit of a recording with two choices: there is nothing to decide")
+    left, right = ends
     steep = checks.positive("steep", steep)
-    left, right = _ends(found)
     middle, half = (jnp.asarray(x, jnp.float32) for x in ((left + right) / 2, (right - left) / 2))
     size = jnp.linalg.norm(half)
     b = jnp.asarray(_least_squares(found, key)[found.model.rank : -1], jnp.float32)
@@ -161,21 +161,28 @@ def bistable(found: StateSpaceFit, key: PRNGKeyArray, *, steep: float = 1.5) -> 
     return drift, np.stack([left, (left + right) / 2, right])
 
 
-def _ends(found: StateSpaceFit) -> list:
-    """Where the trials of each choice end on average, (rank,) each."""
-    recording = found.recording
-    ends = np.asarray(found.latents.z)[np.arange(recording.n_trials), recording.lengths - 1]
-    return [ends[recording.choices == side].mean(axis=0) for side in np.unique(recording.choices)]
+def _ends(found: StateSpaceFit) -> list | None:
+    """Where the trials of each choice end on average, (rank,) each; None where there are not two choices."""
+    choices = found.recording.choices
+    labels = [] if choices is None else np.unique(choices)
+    if len(labels) != 2:
+        return None
+    last = _last(found, np.asarray(found.latents.z))
+    return [last[choices == side].mean(axis=0) for side in labels]
 
 
 def _choices(found: StateSpaceFit, path) -> np.ndarray | None:
     """The choice of each simulated trial, by the end it is nearer to; those of the recording where it does not have two."""
-    recording = found.recording
-    if recording.choices is None or len(np.unique(recording.choices)) != 2:
-        return recording.choices
-    last = path[np.arange(recording.n_trials), recording.lengths - 1]
-    distances = [np.linalg.norm(last - end, axis=1) for end in _ends(found)]
-    return np.unique(recording.choices)[(distances[1] < distances[0]).astype(int)]
+    ends, choices = _ends(found), found.recording.choices
+    if ends is None:
+        return choices
+    left, right = (np.linalg.norm(_last(found, path) - end, axis=1) for end in ends)
+    return np.unique(choices)[(right < left).astype(int)]
+
+
+def _last(found: StateSpaceFit, path):
+    """States at the end of each trial (trial, rank)."""
+    return path[np.arange(len(path)), found.recording.lengths - 1]
 
 
 def _least_squares(found: StateSpaceFit, key) -> np.ndarray:

@@ -1,5 +1,7 @@
 """The gauge: latent coordinates are a choice, and changing them changes neither rates nor weights."""
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -51,6 +53,29 @@ def transform(x, gauge):
         bias = parts.d is not None if isinstance(parts, Embedding) else parts.bias
         return Gauged(x, _float(gauge), _float(inverse), rank, parts.n_inputs, bias)
     return np.asarray(checks.array("latents", x, ("...", "rank"), padded=True), float) @ gauge.T
+
+
+def transform_drift(drift: Callable, gauge, centre=None) -> Callable:
+    r"""A drift in other latent coordinates, $z\mapsto Az+c$: $F^{\rm new}(z,u)=c+A\,F\big(A^{-1}(z-c),u\big)$.
+
+    The leak pins the origin, so that a shift is no gauge of a network: it stands for latents that were centred.
+
+    - `drift`: $F(z,u)$ of states (state, rank). `gauge`: $A$ (rank, rank); `centre`: $c$ (rank,), 0 by default.
+
+    >>> import jax.numpy as jnp
+    >>> net = LowRankNetwork(jnp.eye(2), jnp.eye(2))
+    >>> z, a = jnp.ones((3, 2)), jnp.array([[0.0, 2.0], [1.0, 0.5]])
+    >>> bool(jnp.allclose(transform_drift(net.drift, a)(z), transform(net, a).drift(z), atol=1e-5))
+    True
+    """
+    centre = np.zeros(len(gauge)) if centre is None else centre
+    a, back, c = _float(gauge), _float(np.linalg.inv(gauge)), _float(centre)
+
+    def moved(z, u=None):
+        shift = jnp.broadcast_to(c, z.shape)
+        return shift + drift((z - shift) @ back.T, u) @ a.T
+
+    return moved
 
 
 class Gauged(ConnectivityDistribution):
