@@ -104,6 +104,8 @@ class GaussianMixture(ConnectivityDistribution):
     weights: Float[Array, " component"]
     means: Float[Array, "component weight"]
     covariances: Float[Array, "component weight weight"]
+    # Kept, as Cholesky's root of a covariance in other latent coordinates would draw other neurons.
+    roots: Float[Array, "component weight weight"]
     rank: int = eqx.field(static=True)
     n_inputs: int = eqx.field(static=True)
     bias: bool = eqx.field(static=True)
@@ -133,13 +135,13 @@ class GaussianMixture(ConnectivityDistribution):
             )
         self.weights = jnp.asarray(weights / weights.sum())
         self.means, self.covariances = jnp.asarray(means), jnp.asarray(covariances)
+        self.roots = jnp.asarray(np.linalg.cholesky(covariances))
 
     def _draw(self, key, n):
         which_key, noise_key = jr.split(key)
         which = jr.choice(which_key, len(self.weights), (n,), p=self.weights)
         noise = jr.normal(noise_key, (n, self.means.shape[1]))
-        roots = jnp.linalg.cholesky(self.covariances)
-        return self.means[which] + jnp.einsum("nij,nj->ni", roots[which], noise)
+        return self.means[which] + jnp.einsum("nij,nj->ni", self.roots[which], noise)
 
     def _log_prob(self, x):
         return self._marginal(x, slice(None))[1]
@@ -150,15 +152,7 @@ class GaussianMixture(ConnectivityDistribution):
 
     def conditional_mean(self, e):
         r"""$g(e)=\sum_c p(c\mid e)\,\big(\mu^n_c + \Sigma^{ne}_c(\Sigma^{ee}_c)^{-1}(e-\mu^e_c)\big)$."""
-        e, w = self._embedding(e), self.width
-        joint, total = self._marginal(e, slice(0, w))
-        gain = jnp.linalg.solve(self.covariances[:, :w, :w], self.covariances[:, :w, w:])
-        centred = e[..., None, :] - jnp.broadcast_to(
-            self.means[:, :w], (*e.shape[:-1], *self.means[:, :w].shape)
-        )
-        of_component = jnp.einsum("...ce,cer->...cr", centred, gain)
-        of_component = of_component + jnp.broadcast_to(self.means[:, w:], of_component.shape)
-        return jnp.einsum("...c,...cr->...r", jnp.exp(joint - total[..., None]), of_component)
+        return _mixture_mean(self, self._embedding(e))
 
     def _marginal(self, x: Float[Array, "... part"], part: slice) -> tuple[Array, Array]:
         """Log of weight times density per component (..., component), and of their sum (...,)."""
@@ -202,16 +196,30 @@ class GaussianMixture(ConnectivityDistribution):
         return jnp.vectorize(one, signature="(r),(k)->(r)")(z, u)
 
 
+@eqx.filter_jit
+def _mixture_mean(p: GaussianMixture, e: Float[Array, "... embedding"]) -> Float[Array, "... rank"]:
+    w = p.width
+    joint, total = p._marginal(e, slice(0, w))
+    gain = jnp.linalg.solve(p.covariances[:, :w, :w], p.covariances[:, :w, w:])
+    centred = e[..., None, :] - jnp.broadcast_to(p.means[:, :w], (*e.shape[:-1], *p.means[:, :w].shape))
+    of_component = jnp.einsum("...ce,cer->...cr", centred, gain)
+    of_component = of_component + jnp.broadcast_to(p.means[:, w:], of_component.shape)
+    return jnp.einsum("...c,...cr->...r", jnp.exp(joint - total[..., None]), of_component)
+
+
 class Empirical(ConnectivityDistribution):
     r"""The neurons of a network, drawn with replacement, and blurred by a Gaussian kernel.
 
-    $$p(x) = \frac1N\sum_j \mathcal N\big(x;\, x_j,\ \beta^2\,\mathrm{diag}(\mathrm{Var}\,x)\big),
-      \qquad x = (m,b,d,n)$$
+    $$p(x) = \frac1N\sum_j \mathcal N\big(x;\, x_j,\ \beta^2\,\mathrm{diag}(\mathrm{Cov}\,e,\ \mathrm{Cov}\,n)\big),
+      \qquad x = (e,n),\ e = (m,b,d)$$
+
+    A kernel shaped like the neurons is the same in all latent coordinates. Where their coordinates are linearly dependent, the
+    kernel has the spread of each coordinate instead.
 
     **Arguments**
 
     - `network`: the `LowRankNetwork` whose neurons these are.
-    - `bandwidth`: $\beta$, in standard deviations of each coordinate; None for Scott's rule
+    - `bandwidth`: $\beta$, in standard deviations of the neurons; None for Scott's rule
       $N^{-1/(4+\dim x)}$; 0 for the bare bootstrap, which has no density.
 
     **Raises** `ValueError` on a density or conditional mean asked of the bare bootstrap.
@@ -225,7 +233,7 @@ class Empirical(ConnectivityDistribution):
     """
 
     points: Float[Array, "neuron weight"]
-    scale: Float[Array, " weight"]
+    root: Float[Array, "weight weight"]
     rank: int = eqx.field(static=True)
     n_inputs: int = eqx.field(static=True)
     bias: bool = eqx.field(static=True)
@@ -235,32 +243,59 @@ class Empirical(ConnectivityDistribution):
         self.points = jnp.concatenate([embedding.array, network.n], axis=1)
         n, width = self.points.shape
         bandwidth = n ** (-1 / (4 + width)) if bandwidth is None else bandwidth
-        self.scale = checks.positive("bandwidth", bandwidth, zero=True) * self.points.std(axis=0)
+        bandwidth = checks.positive("bandwidth", bandwidth, zero=True)
         self.rank, self.n_inputs = embedding.rank, embedding.n_inputs
         self.bias = embedding.d is not None
+        points = np.asarray(self.points, float)
+        root = np.zeros((width, width))
+        for part in (slice(0, self.width), slice(self.width, width)):
+            root[part, part] = _root(points[:, part])
+        self.root = jnp.asarray(bandwidth * root, self.points.dtype)
 
     def _draw(self, key, n):
         which_key, noise_key = jr.split(key)
         draws = self.points[jr.randint(which_key, (n,), 0, len(self.points))]
-        return draws + jr.normal(noise_key, draws.shape) * jnp.broadcast_to(self.scale, draws.shape)
+        return draws + jr.normal(noise_key, draws.shape) @ self.root.T
 
     def _log_prob(self, x):
-        joint = jnp.vectorize(lambda x: self._kernels(x, slice(None)), signature="(w)->(n)")(x)
-        return logsumexp(joint, axis=-1) - np.log(len(self.points))
+        self._has_width(x.shape[-1])
+        return logsumexp(_kernels(self, x), axis=-1) - np.log(len(self.points))
 
     def conditional_mean(self, e):
         """g(e), each neuron's n weighted by its kernel at e."""
+        self._has_width(self.width)
+        return jax.nn.softmax(_kernels(self, self._embedding(e))) @ self.points[:, self.width :]
 
-        def one(e):
-            return jax.nn.softmax(self._kernels(e, slice(0, self.width))) @ self.points[:, self.width :]
-
-        return jnp.vectorize(one, signature="(e)->(r)")(self._embedding(e))
-
-    def _kernels(self, x: Float[Array, " part"], part: slice) -> Float[Array, " neuron"]:
-        if not checks.is_traced(self.scale) and not (self.scale[part] > 0).all():
+    def _has_width(self, columns: int):
+        root = self.root[:columns, :columns]
+        if not checks.is_traced(root) and not np.linalg.cond(np.asarray(root, float)) < 1e6:
             raise ValueError(
-                "bandwidth: expected a positive bandwidth and coordinates that vary for a density or a conditional "
-                "mean, got a scale of 0: a bare bootstrap can only be sampled"
+                "bandwidth: expected a positive bandwidth and coordinates that vary for a density or a "
+                "conditional mean, got a kernel without width: a bare bootstrap can only be sampled"
             )
-        density = jax.vmap(lambda y: jax.scipy.stats.norm.logpdf(x, y[part], self.scale[part]).sum())
-        return density(self.points)
+
+
+@eqx.filter_jit
+def _kernels(p: Empirical, x: Float[Array, "... part"]) -> Float[Array, "... neuron"]:
+    """Log-density of each neuron's kernel over the first columns of (e, n)."""
+    columns = x.shape[-1]
+    root = p.root[:columns, :columns]
+    back = jnp.linalg.inv(root).T
+    points = p.points[:, :columns] @ back
+
+    def one(x):
+        return jax.scipy.stats.norm.logpdf(x[None] - points).sum(axis=1) - jnp.linalg.slogdet(root)[1]
+
+    return jnp.vectorize(one, signature="(w)->(n)")(x @ back)
+
+
+def _root(points: Float[np.ndarray, "neuron part"]) -> Float[np.ndarray, "part part"]:
+    """L with L L^T the covariance of the points, which goes along with them: linear maps A of the points make it A L."""
+    centred = points - points.mean(axis=0)
+    covariance = centred.T @ centred / len(points)
+    if np.linalg.matrix_rank(covariance, hermitian=True) < len(covariance):
+        return np.diag(points.std(axis=0))
+    # Any fixed combinations of the points go along; made orthonormal in the metric of the covariance they are a root.
+    frame = centred.T @ np.random.default_rng(0).normal(size=(len(points), len(covariance)))
+    values, vectors = np.linalg.eigh(frame.T @ np.linalg.solve(covariance, frame))
+    return frame @ (vectors / np.sqrt(values)) @ vectors.T

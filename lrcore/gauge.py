@@ -47,8 +47,10 @@ def transform(x, gauge):
         map_ = np.eye(x.means.shape[1])
         map_[:rank, :rank], map_[x.width :, x.width :] = inverse.T, gauge
         means = np.asarray(x.means, float) @ map_.T
-        covariances = map_ @ np.asarray(x.covariances, float) @ map_.T
-        return GaussianMixture(x.weights, means, covariances, rank=rank, n_inputs=x.n_inputs, bias=x.bias)
+        roots = map_ @ np.asarray(x.roots, float)
+        parts = (means, roots @ roots.transpose(0, 2, 1), roots)
+        parts = tuple(jnp.asarray(part, x.means.dtype) for part in parts)
+        return eqx.tree_at(lambda p: (p.means, p.covariances, p.roots), x, parts)
     if hasattr(x, "sample"):
         bias = parts.d is not None if isinstance(parts, Embedding) else parts.bias
         return Gauged(x, _float(gauge), _float(inverse), rank, parts.n_inputs, bias)

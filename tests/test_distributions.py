@@ -152,22 +152,33 @@ def drawn():
 
 
 @pytest.mark.parametrize("bandwidth", [None, 0.3], ids=["Scott", "given"])
-def test_empirical_density_is_a_product_kernel(drawn, bandwidth):
+def test_empirical_density_has_kernels_shaped_like_the_neurons(drawn, bandwidth):
     p = lr.Empirical(drawn, bandwidth=bandwidth)
     points = np.concatenate([drawn.embedding.array, drawn.n], axis=1).astype(float)
     n, width = points.shape
-    # scipy's kernel has the full covariance: of whitened coordinates, when they are uncorrelated, it is diagonal.
     factor = stats.gaussian_kde(points.T).factor if bandwidth is None else bandwidth
-    scale = factor * points.std(axis=0)
     x = points[:9] + 0.3 * np.random.default_rng(0).normal(size=(9, width))
-    kernels = stats.norm.logpdf(x[:, None], points[None], scale).sum(axis=-1)
-    expected = logsumexp(kernels, axis=1) - np.log(n)
+    parts_of = slice(0, p.width), slice(p.width, width)
+    kernels = [
+        stats.multivariate_normal(cov=factor**2 * np.cov(points[:, part].T, bias=True)).logpdf(
+            x[:, None, part] - points[None, :, part]
+        )
+        for part in parts_of
+    ]
+    expected = logsumexp(sum(kernels), axis=1) - np.log(n)
     np.testing.assert_allclose(p.log_prob(*parts(p, x)), expected, rtol=1e-4, atol=2e-3)
-    kernels = stats.norm.pdf(x[:, None, : p.width], points[None, :, : p.width], scale[: p.width]).prod(
-        axis=-1
-    )
-    expected = kernels @ points[:, p.width :] / kernels.sum(axis=1, keepdims=True)
+    weights = np.exp(kernels[0])
+    expected = weights @ points[:, p.width :] / weights.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(p.conditional_mean(x[:, : p.width]), expected, atol=2e-3)
+    off = np.cov(np.concatenate([p.sample(jr.key(0), 50_000).embedding.array], axis=1).T)
+    np.testing.assert_allclose(off, (1 + factor**2) * np.cov(points[:, : p.width].T), atol=0.1 * off.max())
+
+
+def test_empirical_of_dependent_coordinates():
+    """Two coordinates on a line: no kernel of their shape has a density, one of each coordinate's spread does."""
+    m = np.random.default_rng(0).normal(size=(30, 1)) @ np.array([[1.0, 2.0]])
+    p = lr.Empirical(lr.LowRankNetwork(m, m[:, ::-1]))
+    assert np.isfinite(p.conditional_mean(m[:4])).all() and np.isfinite(p.sample(jr.key(0), 9).m).all()
 
 
 def test_empirical_density_of_one_coordinate_each_is_scipys():

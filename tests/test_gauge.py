@@ -13,6 +13,7 @@ from lrcore.gauge import alignment, canonical, invariants, transform, whitening
 from lrcore.maxent import x64
 
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-9}
+REFERENCE: dict[str, float] = {}
 
 
 def network(n=80, rank=2, seed=0) -> lr.LowRankNetwork:
@@ -94,7 +95,25 @@ def test_distributions(gauge):
         np.testing.assert_allclose(
             there.drift(transform(z, gauge), u), transform(p.drift(z, u), gauge), **TOLERANCE
         )
-        np.testing.assert_allclose(wrapped.sample(jr.key(0), 9).n, moved.n, **TOLERANCE)
+        for q in (there, wrapped):
+            np.testing.assert_allclose(q.sample(jr.key(0), 9).n, moved.n, **TOLERANCE)
+
+
+@settings(max_examples=50, deadline=None)
+@given(gauges(), gauges())
+def test_distances(one, other):
+    """Between mixtures, and between the neurons of networks, each in coordinates of its own."""
+    with x64():
+        p, q, options = mixture(), network(seed=1), {"key": jr.key(0), "n_neurons": 50}
+        reference = lr.Empirical(q)
+        expected = REFERENCE.setdefault("distance", compare.distance(p, reference, **options))
+        moved = transform(p, one), lr.Empirical(transform(q, other))
+        assert compare.distance(*moved, **options) == pytest.approx(expected, rel=1e-5)
+        # The paper's knows no gauge: it stays where both are in the same coordinates, and those are rotated.
+        rotation = np.linalg.qr(one)[0]
+        expected = REFERENCE.setdefault("paper", compare.dissimilarity(p, reference, **options))
+        moved = transform(p, rotation), lr.Empirical(transform(q, rotation))
+        assert compare.dissimilarity(*moved, **options) == pytest.approx(expected, rel=1e-5)
 
 
 def test_any_distribution_goes_along():
