@@ -27,10 +27,6 @@ class Posterior(eqx.Module):
         """One path of each trial."""
         return _paths(self, key)
 
-    def states(self, key: PRNGKeyArray) -> tuple[Array, Array]:
-        """A draw of every state on its own (trial, time, dim), and the next state expected from it (trial, time - 1, dim)."""
-        return _states(self, key)
-
 
 def smooth(first, moves, precision, shift) -> Posterior:
     r"""Kalman smoother of $z_{t+1}=A_tz_t+c_t+\varepsilon_t$ with evidence $\propto\exp(s_t\cdot z-\frac12z^\top J_tz)$ about each state.
@@ -126,14 +122,6 @@ def _eye(a):
 
 
 # --- draws
-
-
-@eqx.filter_jit
-def _states(posterior: Posterior, key):
-    roots = _root(posterior.covariance)
-    away = (roots @ jr.normal(key, posterior.mean.shape)[..., None])[..., 0]
-    ahead = posterior.mean[:, 1:] + (posterior.gain @ away[:, :-1, :, None])[..., 0]
-    return posterior.mean + away, ahead
 
 
 @eqx.filter_jit

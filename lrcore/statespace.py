@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 from tqdm import tqdm
 
-from . import checks, factors
+from . import checks, factors, paths
 from .activation import Activation, resolve
 from .factors import Latents
 from .network import Embedding, LowRankNetwork
@@ -20,6 +20,8 @@ from .smoother import Posterior, cholesky, inverse, smooth
 # Nodes and weights of the expectation over a normal potential, exact to order five.
 _NODES = ((0.0, 2 / 3), (np.sqrt(3.0), 1 / 6), (-np.sqrt(3.0), 1 / 6))
 _DAMPING = 0.7
+# Paths of each trial at which the drift is fitted: eight leave less noise in it than the data do.
+_PATHS = 8
 # Iterations before noise and memory are fitted: EM moves them slowly, and the smooth latents it starts from say too little noise.
 _HELD = 10
 
@@ -95,22 +97,23 @@ class StateSpaceFit(eqx.Module):
 
     def sample(self, key: PRNGKeyArray) -> Latents:
         """One posterior path of the decision in each trial, as `Latents`."""
-        return self._latents(self.posterior.sample(key))
+        return self._latents(self._drawn(key, 1)[0][0])
 
     def draws(self, key: PRNGKeyArray, count: int = 4) -> dict:
         r"""States drawn from the posterior and the drift expected there: a regression without errors in variables.
 
-        $z_t\sim p(z_t\mid y)$ and $Y_t=\big(\mathbb E[z_{t+1}\mid z_t,y]-(1-\alpha)z_t\big)/\alpha$, `count` times for each trial. Posterior
+        $z_t\sim p(z_t\mid y)$ and $Y_t=\big(\mathbb E[z_{t+1}\mid z_t,y]-(1-\alpha)z_t\big)/\alpha$, along `count` paths of each trial. Posterior
         means in place of these shrink the drift and move its fixed points.
 
         **Returns** arguments of `lr.maxent.fit` and `lr.Connector.fit`: `latents` (count trial, time, rank), `drift` (count trial, time - 1,
         rank), `inputs` as the model was given them (late by its lag), `lengths`, `alpha` and `copies`.
         """
         rank, alpha = self.model.rank, self.model.alpha
-        inside = jnp.asarray(self.recording.mask)[..., None]
-        drawn = [self.posterior.states(one) for one in jr.split(key, checks.count("count", count))]
-        z = [jnp.where(inside, now[..., :rank], 0.0) for now, _ in drawn]
-        y = [(ahead - (1 - alpha) * now[:, :-1])[..., :rank] / alpha for now, ahead in drawn]
+        count = checks.count("count", count)
+        inside = jnp.asarray(self.recording.mask)[None, ..., None]
+        drawn, ahead = self._drawn(key, count)
+        z = jnp.where(inside, drawn[..., :rank], 0.0)
+        y = (ahead[..., :rank] - (1 - alpha) * drawn[:, :, :-1, :rank]) / alpha
         inputs = self.recording.inputs
         if inputs is not None:
             inputs = np.tile(_lagged(inputs, self.model.lag), (count, 1, 1))
@@ -122,6 +125,11 @@ class StateSpaceFit(eqx.Module):
             "alpha": alpha,
             "copies": count,
         }
+
+    def _drawn(self, key, count: int):
+        """Paths (count, trial, time, dim), and the state expected after each of their states (count, trial, time - 1, dim)."""
+        u, mask = _inputs(self.recording, self.model.lag), jnp.asarray(self.recording.mask, jnp.float32)
+        return _draws(self.model, self.posterior, u, mask, key, count)
 
     def embedding(self) -> Embedding:
         r"""m, b and d of every neuron: how it reads the decision, the inputs, and its bias.
@@ -203,9 +211,10 @@ def fit(
     r"""Posterior latents and a low-rank model of spikes or rates, by variational EM.
 
     One iteration: (1) every bin's observations as a Gaussian in z (expected gradient and Fisher information under the posterior
-    so far, damped), the drift linearised over the posterior, a Kalman smoother; (2) a Fisher step for m and d; n by ridge
-    regression of $(\mathbb E[z_{t+1}\mid z_t,y]-(1-\alpha)z_t)/\alpha$ on the features **at states drawn from the posterior**: posterior
-    means would shrink the drift; covariances in closed form. The latents are kept white.
+    so far, damped), the drift linearised over the posterior, a Kalman smoother; (2) paths drawn from it, weighted by the drift as it
+    is (`lrcore.paths`): a linearised one would wear bends off the drift, step by step, and with them fixed points; (3) a Fisher step
+    for m and d; n by ridge regression of $(z_{t+1}-(1-\alpha)z_t)/\alpha$ on the features **along these paths**: posterior means would
+    shrink the drift; covariances in closed form. The latents are kept white.
 
     **Arguments**
 
@@ -277,14 +286,18 @@ def fit(
     sites = _sites(posterior)
     for _ in range(6):
         model = _read_out(model, posterior, data)
-    model = _dynamics(model, posterior, data, keys[0], ridge, jnp.asarray(True))
+    # There are no dynamics yet that could weigh a path.
+    drawn = jnp.stack([posterior.sample(one) for one in jr.split(keys[0], _PATHS)])
+    drawn = drawn, jnp.full(drawn.shape[:2], 1 / _PATHS)
+    model = _dynamics(model, posterior, drawn, data, ridge, jnp.asarray(True))
     change = []
     for k, one in enumerate(tqdm(keys, desc="state space", disable=not progress, leave=False)):
         before = posterior.mean
         posterior, sites = _infer(model, posterior, data, sites, jnp.asarray(_DAMPING if k else 1.0))
-        model, posterior, sites = _whiten(model, posterior, sites, data["mask"])
+        drawn = _weighted(model, posterior, data["u"], data["mask"], one, _PATHS)
+        model, posterior, sites, drawn = _whiten(model, posterior, sites, drawn, data["mask"])
         model = _read_out(model, posterior, data)
-        model = _dynamics(model, posterior, data, one, ridge, jnp.asarray(k < _HELD))
+        model = _dynamics(model, posterior, drawn, data, ridge, jnp.asarray(k < _HELD))
         change.append(float(_rms(posterior.mean - before, data["mask"])))
     for _ in range(3):
         posterior, sites = _infer(model, posterior, data, sites, jnp.asarray(_DAMPING))
@@ -358,14 +371,18 @@ def _lagged(inputs, lag: int):
     return late
 
 
-def _data(recording: Recording, baseline, lag: int) -> dict:
+def _inputs(recording: Recording, lag: int):
     inputs = recording.inputs
     if inputs is None:
         inputs = np.zeros((*recording.mask.shape, 0), np.float32)
+    return jnp.asarray(_lagged(inputs, lag))
+
+
+def _data(recording: Recording, baseline, lag: int) -> dict:
     return {
         "y": jnp.asarray(recording.signal, jnp.float32),
         "c": jnp.ones((1, 1, 1)) if baseline is None else jnp.asarray(baseline),
-        "u": jnp.asarray(_lagged(inputs, lag)),
+        "u": _inputs(recording, lag),
         "mask": jnp.asarray(recording.mask, jnp.float32),
         "seen": jnp.ones(recording.n_neurons),
     }
@@ -472,19 +489,48 @@ def _linear(model: StateSpace, mean, covariance, u):
     return whole, jnp.zeros(dim).at[:rank].set(value - a @ centre), noise
 
 
+def _moves(model: StateSpace, posterior: Posterior, u):
+    """The linearised steps: A, offset and noise, (time - 1, trial, ...)."""
+    over = jax.vmap(jax.vmap(functools.partial(_linear, model)), in_axes=1, out_axes=0)
+    return over(posterior.mean[:, :-1], posterior.covariance[:, :-1], u[:, :-1])
+
+
 def _smoothed(model: StateSpace, posterior: Posterior, u, mask, precision, shift) -> Posterior:
     """The posterior under the drift linearised at the last one."""
     dim, rank = model.m.shape[1], model.rank
     stationary = model.q_nuisance / jnp.maximum(1 - model.a**2, 1e-3)
     first = jnp.diag(jnp.concatenate([jnp.zeros(rank), stationary])).at[:rank, :rank].set(model.v0)
-    over = jax.vmap(jax.vmap(functools.partial(_linear, model)), in_axes=1, out_axes=0)
-    a, offset, noise = over(posterior.mean[:, :-1], posterior.covariance[:, :-1], u[:, :-1])
+    a, offset, noise = _moves(model, posterior, u)
     # Beyond a trial's end nothing is seen and an unstable drift would run away; what stands there does not act back.
     inside = mask[:, 1:].T[..., None] > 0
     a = jnp.where(inside[..., None], a, (1 - model.alpha) * jnp.eye(dim)[None, None])
     offset = jnp.where(inside, offset, 0.0)
     moves = tuple(jnp.moveaxis(x, 1, -1) for x in (a, offset, noise))
     return smooth((model.mean0, first), moves, precision, shift)
+
+
+def _steps(model: StateSpace, posterior: Posterior, u):
+    """Linearised steps by trial, and the step itself."""
+    moves = tuple(jnp.swapaxes(x, 0, 1) for x in _moves(model, posterior, u))
+    return moves, lambda z: model._step(z[..., : model.rank], u[:, :-1])
+
+
+@eqx.filter_jit
+def _weighted(model: StateSpace, posterior: Posterior, u, mask, key, count: int):
+    moves, step = _steps(model, posterior, u)
+    return paths.weighted(posterior, moves, step, model.q, mask[:, 1:], key, count)
+
+
+@eqx.filter_jit
+def _draws(model: StateSpace, posterior: Posterior, u, mask, key, count: int):
+    """Paths without weights, and the states expected from theirs."""
+    moves, step = _steps(model, posterior, u)
+    path_key, key = jr.split(key)
+    # Enough of them that hardly one is taken twice.
+    many = max(16, 4 * count)
+    drawn, weights = paths.weighted(posterior, moves, step, model.q, mask[:, 1:], path_key, many)
+    drawn = paths.resampled(drawn, weights, key, count)
+    return drawn, jax.lax.map(lambda z: paths.expected(posterior, moves, step, z), drawn)
 
 
 # --- parameters
@@ -553,28 +599,29 @@ def _input_weights(model: StateSpace, posterior: Posterior, data):
 
 
 @eqx.filter_jit
-def _dynamics(model: StateSpace, posterior: Posterior, data, key, ridge, held) -> StateSpace:
-    """n by ridge regression at sampled states; noise, memory and start in closed form."""
-    rank = model.rank
+def _dynamics(model: StateSpace, posterior: Posterior, drawn, data, ridge, held) -> StateSpace:
+    """n by ridge regression along weighted paths; noise, memory and start in closed form."""
+    rank, alpha = model.rank, model.alpha
     mask = data["mask"][:, 1:]
     count = mask.sum()
     u = data["u"][:, :-1]
-    here, ahead, gain = posterior.mean[:, :-1], posterior.mean[:, 1:], posterior.gain
-    gram = cross = 0.0
-    draws = []
-    for one in jr.split(key, 2):
-        z, expected = posterior.states(one)
-        z, expected = z[:, :-1, :rank], expected[..., :rank]
-        x = model._hidden(z, u) * mask[..., None]
-        wanted = (expected - (1 - model.alpha) * z) / model.alpha * mask[..., None]
-        x, wanted = x.reshape(-1, x.shape[-1]), wanted.reshape(-1, rank)
-        gram, cross = gram + x.T @ x, cross + x.T @ wanted
-        draws.append((x, wanted))
-    j = len(gram)
+
+    def one(total, parts):
+        z, weight = parts
+        z = z[..., :rank]
+        wanted = (z[:, 1:] - (1 - alpha) * z[:, :-1]) / alpha
+        x = jnp.concatenate([model._hidden(z[:, :-1], u), wanted], axis=-1)
+        x = (x * jnp.sqrt(weight[:, None] * mask)[..., None]).reshape(-1, x.shape[-1])
+        return total + x.T @ x, None
+
+    j = len(model.n)
+    moments, _ = jax.lax.scan(one, jnp.zeros((j + rank, j + rank)), drawn)
+    gram, cross = moments[:j, :j], moments[:j, j:]
     n = jnp.linalg.solve(gram + ridge * jnp.trace(gram) / j * jnp.eye(j), cross)
-    left = sum((w - x @ n).T @ (w - x @ n) for x, w in draws) / len(draws)
-    following = jnp.sum(posterior.following()[..., :rank, :rank] * mask[..., None, None], axis=(0, 1))
-    q = (model.alpha**2 * left + following) / count + 1e-6 * jnp.eye(rank)
+    explained = n.T @ cross
+    left = moments[j:, j:] - explained - explained.T + n.T @ gram @ n
+    q = alpha**2 * left / count + 1e-6 * jnp.eye(rank)
+    here, ahead, gain = posterior.mean[:, :-1], posterior.mean[:, 1:], posterior.gain
     x = here[..., rank:] * mask[..., None]
     covariance = posterior.covariance[:, :-1]
     diagonal = jnp.diagonal(covariance, axis1=-2, axis2=-1)[..., rank:] * mask[..., None]
@@ -601,7 +648,7 @@ def _dynamics(model: StateSpace, posterior: Posterior, data, key, ridge, held) -
 
 
 @eqx.filter_jit
-def _whiten(model: StateSpace, posterior: Posterior, sites, mask):
+def _whiten(model: StateSpace, posterior: Posterior, sites, drawn, mask):
     """Latents white over all valid bins, each nuisance dimension of variance 1; m and d follow. n and q have to be fitted again."""
     rank, dim = model.rank, model.m.shape[1]
     weight = mask / mask.sum()
@@ -623,7 +670,8 @@ def _whiten(model: StateSpace, posterior: Posterior, sites, mask):
     moved = Posterior(off @ there.T, there @ posterior.covariance @ there.T, there @ posterior.gain @ back)
     precision, shift = sites
     shift = (shift - precision @ centre) @ back
-    return model, moved, (back.T @ precision @ back, shift)
+    drawn = (drawn[0] - centre) @ there.T, drawn[1]
+    return model, moved, (back.T @ precision @ back, shift), drawn
 
 
 def _rms(difference, mask):
