@@ -45,7 +45,12 @@ def weighted(
 def resampled(
     paths: Float[Array, "path trial ..."], weights: Float[Array, "path trial"], key: PRNGKeyArray, count: int
 ) -> Float[Array, "draw trial ..."]:
-    """`count` paths of each trial without weights, by systematic resampling."""
+    """`count` paths of each trial without weights, by systematic resampling.
+
+    >>> paths, weights = jnp.array([[1.0], [2.0]]), jnp.array([[0.25], [0.75]])
+    >>> sorted(resampled(paths, weights, jr.key(0), 4)[:, 0].tolist())
+    [1.0, 2.0, 2.0, 2.0]
+    """
     start = jr.uniform(key, (1, weights.shape[1]))
     at = (jnp.arange(count)[:, None] + start) / count
     chosen = jnp.sum(at[:, None] > jnp.cumsum(weights, axis=0)[None], axis=1)

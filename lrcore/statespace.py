@@ -22,6 +22,8 @@ _NODES = ((0.0, 2 / 3), (np.sqrt(3.0), 1 / 6), (-np.sqrt(3.0), 1 / 6))
 _DAMPING = 0.7
 # Paths of each trial at which the drift is fitted: eight leave less noise in it than the data do.
 _PATHS = 8
+# Of the drift in each iteration of the second half: a mean over the last few, which the paths' noise enters less (stochastic EM).
+_SHARE = 0.2
 # Iterations before noise and memory are fitted: EM moves them slowly, and the smooth latents it starts from say too little noise.
 _HELD = 10
 
@@ -289,7 +291,7 @@ def fit(
     # There are no dynamics yet that could weigh a path.
     drawn = jnp.stack([posterior.sample(one) for one in jr.split(keys[0], _PATHS)])
     drawn = drawn, jnp.full(drawn.shape[:2], 1 / _PATHS)
-    model = _dynamics(model, posterior, drawn, data, ridge, jnp.asarray(True))
+    model = _dynamics(model, posterior, drawn, data, ridge, jnp.asarray(True), jnp.asarray(1.0))
     change = []
     for k, one in enumerate(tqdm(keys, desc="state space", disable=not progress, leave=False)):
         before = posterior.mean
@@ -297,7 +299,8 @@ def fit(
         drawn = _weighted(model, posterior, data["u"], data["mask"], one, _PATHS)
         model, posterior, sites, drawn = _whiten(model, posterior, sites, drawn, data["mask"])
         model = _read_out(model, posterior, data)
-        model = _dynamics(model, posterior, drawn, data, ridge, jnp.asarray(k < _HELD))
+        share = 1.0 if 2 * k < iterations else _SHARE
+        model = _dynamics(model, posterior, drawn, data, ridge, jnp.asarray(k < _HELD), jnp.asarray(share))
         change.append(float(_rms(posterior.mean - before, data["mask"])))
     for _ in range(3):
         posterior, sites = _infer(model, posterior, data, sites, jnp.asarray(_DAMPING))
@@ -599,8 +602,8 @@ def _input_weights(model: StateSpace, posterior: Posterior, data):
 
 
 @eqx.filter_jit
-def _dynamics(model: StateSpace, posterior: Posterior, drawn, data, ridge, held) -> StateSpace:
-    """n by ridge regression along weighted paths; noise, memory and start in closed form."""
+def _dynamics(model: StateSpace, posterior: Posterior, drawn, data, ridge, held, share) -> StateSpace:
+    """n by ridge regression along weighted paths, `share` of it new; noise, memory and start in closed form."""
     rank, alpha = model.rank, model.alpha
     mask = data["mask"][:, 1:]
     count = mask.sum()
@@ -640,6 +643,7 @@ def _dynamics(model: StateSpace, posterior: Posterior, drawn, data, ridge, held)
     if not model.same_start:
         off = posterior.mean[:, 0, :rank] - mean0[None, :rank]
         v0 = off.T @ off / len(off) + posterior.covariance[:, 0, :rank, :rank].mean(axis=0)
+    n = share * n + (1 - share) * model.n
     new = eqx.tree_at(lambda s: (s.n, s.mean0, s.v0), model, (n, mean0, v0))
     noises = ((q + q.T) / 2, a, q_nuisance)
     before = (model.q, model.a, model.q_nuisance)
@@ -670,7 +674,7 @@ def _whiten(model: StateSpace, posterior: Posterior, sites, drawn, mask):
     moved = Posterior(off @ there.T, there @ posterior.covariance @ there.T, there @ posterior.gain @ back)
     precision, shift = sites
     shift = (shift - precision @ centre) @ back
-    drawn = (drawn[0] - centre) @ there.T, drawn[1]
+    drawn = (drawn[0] - centre[None, None, None]) @ there.T, drawn[1]
     return model, moved, (back.T @ precision @ back, shift), drawn
 
 

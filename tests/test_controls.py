@@ -15,7 +15,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def found(data):
-    return lr.latents.fit(data, 2, key=jr.key(1), iterations=8, progress=False)
+    return lr.latents.fit(data, 2, key=jr.key(1), iterations=20, progress=False)
 
 
 def test_shuffled_trials_keep_each_neuron_and_lose_what_they_share(data):
