@@ -31,7 +31,7 @@ OPTIONS = {"nuisance": 2, "lag": 4, "ridge": 0.1, "progress": False}
 # Relative error of the drift: of the recorded neurons' network, and of the distribution.
 TOLERANCE, WIDE = 0.05, 0.2
 SEEDS = 10
-CONTROLS = ("linear", "bistable", "fitted", "shuffled")
+CONTROLS = ("linear", "bistable", "shuffled")
 
 
 def network_of(fit, key):
@@ -253,7 +253,7 @@ def course(fold, network, axes):
 
 
 def control(name):
-    """Surrogates with a linear truth, a bistable one, or the fitted one; shuffled trials."""
+    """Surrogates with a linear truth or a bistable one; shuffled trials."""
     recording = lr.datasets.rat_session("T176_2018_05_03")
     if name == "shuffled":
         return shuffled(recording)
@@ -264,7 +264,6 @@ def control(name):
     drift = {
         "linear": lambda: lr.controls.linear(fit, jr.key(2)),
         "bistable": lambda: lr.controls.bistable(fit, jr.key(2))[0],
-        "fitted": lambda: network.drift,
     }[name]()
     rows = []
     for seed in range(SEEDS):

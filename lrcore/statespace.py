@@ -299,7 +299,8 @@ def fit(
         drawn = _weighted(model, posterior, data["u"], data["mask"], one, _PATHS)
         model, posterior, sites, drawn = _whiten(model, posterior, sites, drawn, data["mask"])
         model = _read_out(model, posterior, data)
-        share = 1.0 if 2 * k < iterations else _SHARE
+        # In fewer than thirty there is no time to average.
+        share = 1.0 if 2 * k < max(iterations, 30) else _SHARE
         model = _dynamics(model, posterior, drawn, data, ridge, jnp.asarray(k < _HELD), jnp.asarray(share))
         change.append(float(_rms(posterior.mean - before, data["mask"])))
     for _ in range(3):
