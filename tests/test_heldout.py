@@ -12,7 +12,7 @@ import scipy.stats
 import lrcore as lr
 from lrcore import heldout
 
-QUICK = {"folds": 3, "iterations": 5, "progress": False}
+QUICK = {"folds": 3, "iterations": 12, "progress": False}
 
 
 @pytest.fixture(scope="module")
