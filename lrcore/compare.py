@@ -8,8 +8,9 @@ from jaxtyping import Float, PRNGKeyArray
 
 from . import checks
 from .gauge import alignment as alignment
-from .gauge import canonical as canonical
+from .gauge import canonical
 from .gauge import transform as transform
+from .gauge import whitening as whitening
 from .network import Embedding, LowRankNetwork
 
 BLUR = 0.05
