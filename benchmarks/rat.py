@@ -26,7 +26,7 @@ SESSIONS = {
     "X087_2021_08_03": (1, 4),
     "T223_2019_12_17": (1, 3),
 }
-# The ridge is the largest that costs no prediction, from neurons or from clicks.
+# The ridge is the largest of 0.01, 0.1, 0.3 and 1 that costs hardly any prediction from clicks; see README.md.
 OPTIONS = {"nuisance": 2, "lag": 4, "ridge": 0.1, "progress": False}
 # Relative error of the drift: of the recorded neurons' network, and of the distribution.
 TOLERANCE, WIDE = 0.05, 0.2
@@ -261,10 +261,10 @@ def control(name):
     fit = lr.latents.fit(recording, 2, key=jr.key(0), baseline=level, **OPTIONS)
     network = network_of(fit, jr.key(1))[0].network()
     axes = choice_axes(fit)
-    drift = {
-        "linear": lambda: lr.controls.linear(fit, jr.key(2)),
-        "bistable": lambda: lr.controls.bistable(fit, jr.key(2))[0],
-    }[name]()
+    if name == "linear":
+        drift = lr.controls.linear(fit, jr.key(2))
+    else:
+        drift, _ = lr.controls.bistable(fit, jr.key(2))
     rows = []
     for seed in range(SEEDS):
         data, truth = lr.controls.surrogate(fit, jr.key(seed), drift=drift)
@@ -381,7 +381,8 @@ def main():
         if kind == name:
             held[name] = part
         else:
-            held.setdefault(kind, {})[name] = part
+            there = held.get(kind, {}) | {name: part}
+            held[kind] = {one: there[one] for one in (*SESSIONS, *CONTROLS) if one in there}
         FILE.write_text(json.dumps(held) + "\n")
         print(name, "written", flush=True)
 
