@@ -12,6 +12,8 @@ import lrcore as lr
 ALPHA = lr.systems.ALPHA
 N, POINTS = 1000, 20
 MEAN_COUNT = 0.1  # 10 Hz in bins of 10 ms
+# The states have no noise, and EM takes long to find that out.
+ITERATIONS = 160
 
 
 def above(h):
@@ -44,6 +46,7 @@ def estimates(net, z):
         bias=False,
         baseline=np.full(N, MEAN_COUNT),
         same_start=False,
+        iterations=ITERATIONS,
         progress=False,
     )
     means = np.asarray(found.latents.z)

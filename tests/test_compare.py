@@ -92,13 +92,27 @@ def test_distance_is_zero_for_one_system_in_two_gauges_and_symmetric():
     assert compare.dissimilarity(p, lr.gauge.transform(p, gauge), key=jr.key(0), n_neurons=300) > 1
 
 
+def test_distance_finds_every_turn():
+    """Noise of n decides the canonical axes and is no part of the distance, so that a turn by any angle has to be found."""
+    overlap = np.array([[1.5, 1.0], [-0.3, 0.4]])
+
+    def system(noise):
+        covariance = np.block([[np.eye(2), overlap.T], [overlap, overlap @ overlap.T + noise]])
+        return lr.GaussianMixture([1.0], np.zeros((1, 4)), covariance[None])
+
+    for k in (5, 8, 11):
+        axis = np.array([np.cos(k), np.sin(k)])
+        noisy = system(np.eye(2) + 20 * np.outer(axis, axis))
+        assert compare.distance(system(np.eye(2)), noisy, key=jr.key(k), n_neurons=1000) < 0.06
+
+
 def test_distance_finds_a_reflection_in_three_dimensions():
     rng = np.random.default_rng(0)
     overlap = np.diag([1.5, 0.8, -0.5])
     covariance = np.block([[np.eye(3), overlap], [overlap, 4 * np.eye(3)]])
     p = lr.GaussianMixture([1.0], np.zeros((1, 6)), covariance[None])
     other, _ = np.linalg.qr(rng.normal(size=(3, 3)))
-    assert compare.distance(p, lr.gauge.transform(p, other), key=jr.key(0), n_neurons=300) < 0.15
+    assert compare.distance(p, lr.gauge.transform(p, other), key=jr.key(0), n_neurons=1000) < 0.1
 
 
 def test_matrices_tell_the_four_systems_apart_and_sorted_weights_do_not():
