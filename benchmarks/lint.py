@@ -1,5 +1,7 @@
 """LINT on the quadstable recording: time of one fit and of 20 seeds at once, and clusters of n over seeds.
 
+`python benchmarks/lint.py matrix` trains one network on each system and compares sorted weights with those of the four truths.
+
 Arguments: epochs (1,000) and seeds (20). Each epoch costs the same: the time of 1,000 is carried on from fewer by the
 difference to a fit a fifth as long. Compilation is paid once and printed apart.
 """
@@ -16,6 +18,19 @@ import lrcore as lr
 
 ALPHA = lr.systems.ALPHA
 N, TRIALS = 1000, 240
+
+
+def matrix(epochs: int = 1000):
+    """Rows: networks trained on each system's rates; columns: the networks that made the rates. Relative to the largest entry."""
+    truth = [make().sample(jr.key(k), N) for k, make in enumerate(lr.systems.SYSTEMS.values())]
+    trials = np.random.default_rng(0).permutation(400)[:TRIALS]
+    rows = []
+    for net in truth:
+        recording = lr.Recording(rates=net.rates(lr.systems.trajectories(net)[trials]), bin_width=0.01)
+        trained = lr.lint.fit(recording, 2, alpha=ALPHA, key=jr.key(1), epochs=epochs, progress=False)
+        rows.append([lr.compare.lint_dissimilarity(trained.networks[0], other) for other in truth])
+    rows = np.array(rows)
+    print((rows / rows.max()).round(2))
 
 
 def main(epochs: int = 1000, seeds: int = 20):
@@ -75,4 +90,7 @@ def main(epochs: int = 1000, seeds: int = 20):
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    if sys.argv[1:2] == ["matrix"]:
+        matrix(*map(int, sys.argv[2:]))
+    else:
+        main(*map(int, sys.argv[1:]))

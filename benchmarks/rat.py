@@ -297,7 +297,7 @@ def shuffled(recording):
 
 def twin(keys=4, replicates=8, trials=200):
     """The synthetic twin, where the network is known: errors, and how often intervals from a parametric bootstrap hold the truth."""
-    options = {"iterations": 30, "progress": False}
+    options = {"iterations": 90, "progress": False}
     rows = []
     for one in range(keys):
         known = lr.datasets.clicks_session(jr.key(one), n_trials=trials)
