@@ -23,7 +23,8 @@ from . import checks
 class Fit(eqx.Module):
     """What training leaves behind.
 
-    - `model`: the best model on the validation data (the last one without validation data).
+    - `model`: the best model on the validation data. Without these the last one; or, after a divergence, the one after the chunk of
+      steps with the lowest mean loss.
     - `losses`: (step,) training loss of each step that was run.
     - `validation`: (check,) validation loss after each chunk of steps; empty without validation data.
     - `best_step`: number of steps after which `model` stood.
@@ -153,7 +154,11 @@ def fit(
     try:
         while (done := int(state.step)) < n_chunks * chunk:
             check = done // chunk
-            if patience is not None and (check - int(state.best_step) // chunk) > patience:
+            if (
+                validation is not None
+                and patience is not None
+                and (check - int(state.best_step) // chunk) > patience
+            ):
                 stopped = "no progress"
                 break
             new, losses, score = _run(
@@ -176,7 +181,8 @@ def fit(
             if checkpoint is not None:
                 _save(checkpoint, state, mark)
             bar.update(chunk)
-            bar.set_postfix(loss=f"{losses.mean():.4g}", validation=f"{float(score):.4g}")
+            checked = {} if validation is None else {"validation": f"{float(score):.4g}"}
+            bar.set_postfix(loss=f"{losses.mean():.4g}", **checked)
     except KeyboardInterrupt:
         stopped = "interrupted"
     finally:
@@ -186,11 +192,12 @@ def fit(
         raise FloatingPointError(
             f"{name}: the loss is not finite within the first {chunk} steps: lower learning_rate, check the data"
         )
+    judged = validation is not None or stopped == "diverged"
     return Fit(
-        model=eqx.combine(state.best, static),
+        model=eqx.combine(state.best if judged else state.average, static),
         losses=state.losses[:done],
         validation=state.validation[: done // chunk] if validation is not None else state.validation[:0],
-        best_step=int(state.best_step),
+        best_step=int(state.best_step) if judged else done,
         stopped=stopped,
     )
 
@@ -217,11 +224,11 @@ def _run(state, static, loss, data, validation, key, optimizer, batch_size, chun
     start = (state.parameters, state.average, state.optimizer)
     (parameters, averaged, moments), losses = jax.lax.scan(step, start, state.step + jnp.arange(chunk))
     done = state.step + chunk
-    score = jnp.array(jnp.nan)
-    better = jnp.array(True)
-    if validation is not None:
+    if validation is None:
+        score = losses.mean()
+    else:
         score = loss(eqx.combine(averaged, static), validation, jr.fold_in(key, 2**31 - 1))
-        better = score - margin * jnp.abs(score) < state.best_loss
+    better = score - margin * jnp.abs(score) < state.best_loss
     best = jax.tree.map(lambda new, old: jnp.where(better, new, old), averaged, state.best)
     state = _State(
         parameters=parameters,

@@ -117,16 +117,24 @@ def test_an_exploding_seed_is_named_and_the_others_go_on(recording):
         train(linear, activation="exp", start="learned", weights=1e3)
 
 
-def test_exploding_midway_keeps_the_weights_before_it(recording, monkeypatch):
-    """A learning rate that is fine for 60 steps and absurd from there; chunks of 20 steps."""
-    absurd = optax.adam(optax.piecewise_constant_schedule(0.05, {60: 1e6}))
+def test_exploding_midway_keeps_the_best_weights(recording, monkeypatch):
+    """A learning rate that is fine for 60 steps, makes it worse for 20 and is absurd from there; chunks of 20 steps."""
+    absurd = optax.adam(optax.piecewise_constant_schedule(0.05, {60: 20.0, 80: 1e6}))
     monkeypatch.setattr(lint, "_adam", lambda *_: absurd)
     options = {"activation": "linear", "start": "learned", "seeds": 2, "chunk": 20}
     trained, before = train(recording, epochs=200, **options), train(recording, epochs=60, **options)
     assert (trained.stopped, before.stopped) == ("diverged", "finished")
-    np.testing.assert_array_equal(trained.losses, before.losses)
+    np.testing.assert_array_equal(trained.losses[:60], before.losses)
+    assert len(trained.losses) == 80 and trained.losses[60:].mean() > trained.losses[40:60].mean()
     np.testing.assert_array_equal(trained.error, before.error)
     assert trained.error.max() < 0.8 * trained.losses[0]
+
+
+def test_a_checkpoint_of_another_learning_rate_is_refused(recording, tmp_path):
+    options = {"epochs": 20, "checkpoint": tmp_path / "lint.npz"}
+    train(recording, **options)
+    with pytest.raises(ValueError, match="checkpoint"):
+        train(recording, learning_rate=0.02, **options)
 
 
 BAD = {
