@@ -20,14 +20,18 @@ ALPHA = lr.systems.ALPHA
 N, TRIALS = 1000, 240
 
 
+def recorded(net) -> lr.Recording:
+    """Rates of the training trials."""
+    trials = np.random.default_rng(0).permutation(400)[:TRIALS]
+    return lr.Recording(rates=net.rates(lr.systems.trajectories(net)[trials]), bin_width=0.01)
+
+
 def matrix(epochs: int = 1000):
     """Rows: networks trained on each system's rates; columns: the networks that made the rates. Relative to the largest entry."""
     truth = [make().sample(jr.key(k), N) for k, make in enumerate(lr.systems.SYSTEMS.values())]
-    trials = np.random.default_rng(0).permutation(400)[:TRIALS]
     rows = []
     for net in truth:
-        recording = lr.Recording(rates=net.rates(lr.systems.trajectories(net)[trials]), bin_width=0.01)
-        trained = lr.lint.fit(recording, 2, alpha=ALPHA, key=jr.key(1), epochs=epochs, progress=False)
+        trained = lr.lint.fit(recorded(net), 2, alpha=ALPHA, key=jr.key(1), epochs=epochs, progress=False)
         rows.append([lr.compare.lint_dissimilarity(trained.networks[0], other) for other in truth])
     rows = np.array(rows)
     print((rows / rows.max()).round(2))
@@ -35,9 +39,7 @@ def matrix(epochs: int = 1000):
 
 def main(epochs: int = 1000, seeds: int = 20):
     p = lr.systems.quadstable()
-    truth = p.sample(jr.key(0), N)
-    trials = np.random.default_rng(0).permutation(400)[:TRIALS]
-    recording = lr.Recording(rates=truth.rates(lr.systems.trajectories(truth)[trials]), bin_width=0.01)
+    recording = recorded(p.sample(jr.key(0), N))
 
     compiling = []
     jax.monitoring.register_event_duration_secs_listener(

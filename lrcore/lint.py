@@ -220,6 +220,7 @@ def _train(model, data, key, name, epochs, batch_size, learning_rate, progress, 
         key=key,
         steps=total,
         batch_size=min(batch_size, trials),
+        # The optimizer is the one below; the rate is named so that a checkpoint of another one is refused.
         learning_rate=learning_rate,
         optimizer=_adam(learning_rate, total),
         average=False,

@@ -119,7 +119,9 @@ def fit(
     chunk = -(-steps // n_chunks)
     optimizer = optimizer or adam(learning_rate, n_chunks * chunk)
     _same_first_axis("data", data)
-    if validation is not None:
+    if validation is None:
+        patience = None
+    else:
         _same_first_axis("validation", validation)
 
     parameters, static = eqx.partition(model, eqx.is_inexact_array)
@@ -154,11 +156,7 @@ def fit(
     try:
         while (done := int(state.step)) < n_chunks * chunk:
             check = done // chunk
-            if (
-                validation is not None
-                and patience is not None
-                and (check - int(state.best_step) // chunk) > patience
-            ):
+            if patience is not None and (check - int(state.best_step) // chunk) > patience:
                 stopped = "no progress"
                 break
             new, losses, score = _run(
