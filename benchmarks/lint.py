@@ -16,6 +16,9 @@ import numpy as np
 
 import lrcore as lr
 
+# One device a core: seeds are divided among devices.
+jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+
 ALPHA = lr.systems.ALPHA
 N, TRIALS = 1000, 240
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from . import checks, training
@@ -87,7 +88,9 @@ def fit(
       "learned", a parameter of each trial, for noisy rates.
     - `target`: compare "rates", or "potentials" $\phi^{-1}(r)$.
     - `teacher_forcing`: every so many steps the latents are set to the projection of the recorded potentials; 0 for never.
-    - `seeds`: networks trained at once, from different initial weights of standard deviation `weights`, on the same batches.
+    - `seeds`: networks trained at once, from different initial weights of standard deviation `weights`, on the same batches. They
+      are divided among `jax.devices()`. To have one device a processor core, call
+      `jax.config.update("jax_num_cpu_devices", os.cpu_count())` before any other use of JAX.
     - `penalty`: of the mean square of m, n and b, added to the loss.
     - `epochs`: passes over the trials, in batches of `batch_size`. Further `options` of `lr.training.fit`.
 
@@ -230,6 +233,8 @@ def _train(model, data, key, name, epochs, batch_size, learning_rate, progress, 
     )
     found = done.model
     error, starts = _evaluate(found, data)
+    # From however many devices back to the default one.
+    found = jax.tree.map(lambda part: jnp.asarray(np.asarray(part)), found)
     networks = tuple(
         LowRankNetwork(
             *(None if part is None else part[seed] for part in (found.m, found.n, found.b, found.d)),
@@ -275,6 +280,7 @@ def _loss(model: _Model, batch, key) -> Float[Array, ""]:
 
 def _errors(model: _Model, batch, key=None):
     """(seed,) errors and (seed, trial, rank) starts of a batch; with noise where there is a key."""
+    model = _over_devices(model)
     phi = resolve(model.activation)
     mask = batch["mask"]
     wanted = batch["targets" if model.w is not None else "potentials" if model.potentials else "rates"]
@@ -317,6 +323,14 @@ def _errors(model: _Model, batch, key=None):
         return (missed * mask.T).sum() / mask.sum(), start
 
     return jax.vmap(one)(model.m, model.n, model.b, model.d, model.w, model.z0)
+
+
+def _over_devices(model: _Model) -> _Model:
+    """The seeds divided among as many devices as their number can be divided by."""
+    devices, seeds = jax.devices(), len(model.m)
+    used = max(k for k in range(1, min(len(devices), seeds) + 1) if seeds % k == 0)
+    divided = NamedSharding(Mesh(np.array(devices[:used]), ("seed",)), PartitionSpec("seed"))
+    return model if used == 1 else eqx.filter_shard(model, divided)
 
 
 # The two products over the rank, one matrix-vector product each: on a processor, and over seeds, these take half the time

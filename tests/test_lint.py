@@ -1,5 +1,9 @@
 """Training by backpropagation through time: gradients, masks, starts, seeds, and what happens when it explodes."""
 
+import subprocess
+import sys
+import textwrap
+
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -107,6 +111,37 @@ def test_seeds_are_different_networks_of_the_same_dynamics(recording):
     assert len(trained.networks) == 3 and trained.error.max() < 0.05 * np.var(recording.rates)
     one, other = (np.asarray(lr.gauge.transform(x, lr.gauge.whitening(x)).n) for x in trained.networks[:2])
     assert np.abs(one - other).max() > 0.5
+
+
+def test_seeds_divided_among_devices_are_the_same_networks(recording, tmp_path):
+    """In a process of its own, as the number of devices is settled once; interrupted and resumed on the way."""
+    np.save(tmp_path / "rates.npy", recording.rates)
+    code = """
+        import jax, numpy as np, lrcore as lr, sys, jax.random as jr
+        jax.config.update("jax_num_cpu_devices", 2)
+        recording = lr.Recording(rates=np.load("rates.npy"), bin_width=0.01)
+        options = dict(alpha=0.1, key=jr.key(1), batch_size=9, seeds=4, epochs=60, chunk=20, progress=False)
+        whole = lr.lint.fit(recording, 2, **options)
+        run, left = lr.training._run, [2]
+        def interrupted(*a):
+            left[0] -= 1
+            if left[0] < 0:
+                raise KeyboardInterrupt
+            return run(*a)
+        lr.training._run = interrupted
+        assert lr.lint.fit(recording, 2, checkpoint="run", **options).stopped == "interrupted"
+        lr.training._run = run
+        resumed = lr.lint.fit(recording, 2, checkpoint="run", **options)
+        np.testing.assert_array_equal(whole.losses, resumed.losses)
+        assert all(len(net.m.devices()) == 1 for net in whole.networks)
+        np.savez("out.npz", losses=whole.losses, error=whole.error, n=np.stack([net.n for net in whole.networks]))
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], cwd=tmp_path, check=True)
+    found = np.load(tmp_path / "out.npz")
+    alone = train(recording, epochs=60, seeds=4, chunk=20)
+    np.testing.assert_allclose(found["losses"], alone.losses, rtol=1e-4)
+    np.testing.assert_allclose(found["error"], alone.error, rtol=1e-3)
+    np.testing.assert_allclose(found["n"], np.stack([net.n for net in alone.networks]), atol=1e-3)
 
 
 def test_an_exploding_seed_is_named_and_the_others_go_on(recording):
