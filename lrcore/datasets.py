@@ -324,7 +324,7 @@ def _download(address, target, known) -> None:
                 raise ConnectionError(
                     f"{address}: expected to download it, got {type(error).__name__}: {_or_folder(target.name)}; or "
                     "use clicks_session, or twin=key, for a synthetic one"
-                ) from error
+                ) from None
     try:
         _checked(partial, known)
     except ValueError:

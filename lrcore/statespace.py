@@ -267,6 +267,7 @@ def fit(
         variance=jnp.asarray(_variance(recording), jnp.float32),
         n=jnp.zeros((features, rank)),
         features=jr.normal(feature_key, (features, rank + data["u"].shape[-1] + 1)),
+        # EM stays near it, and loses attractors from less (benchmarks/README.md).
         q=0.05 * jnp.eye(rank),
         a=jnp.asarray(memory, jnp.float32),
         q_nuisance=jnp.asarray(1 - memory**2, jnp.float32),
