@@ -205,6 +205,7 @@ def fit(
     lag: int = 0,
     features: int = 128,
     ridge: float = 1e-2,
+    q: float = 0.05,
     iterations: int = 40,
     same_start: bool = True,
     start: Latents | None = None,
@@ -226,6 +227,8 @@ def fit(
     - `activation`: $\phi$ of the read-out; "softplus" for spikes and "linear" for rates by default. `bias`: fit $d_i$.
     - `baseline`: (trial, time, neuron), expected counts a bin without z; by default each neuron's mean. See `lr.baseline`.
     - `lag`: bins by which inputs act late. `features`: random ones of F; `ridge`: relative to their mean square.
+    - `q`: EM starts from Q = q I, of white latents, and stays near it. With much less it finds no attractors; with more, flows are smoothed
+      and stable points drawn together (benchmarks/README.md).
     - `same_start`: all trials begin at the same decision state, to a variance of 0.02 of that over all bins; False to
       estimate how they begin.
     - `start`: latents to start from, of rank `rank + nuisance`; by default those of factor analysis.
@@ -267,8 +270,7 @@ def fit(
         variance=jnp.asarray(_variance(recording), jnp.float32),
         n=jnp.zeros((features, rank)),
         features=jr.normal(feature_key, (features, rank + data["u"].shape[-1] + 1)),
-        # EM stays near it, and loses attractors from less (benchmarks/README.md).
-        q=0.05 * jnp.eye(rank),
+        q=checks.positive("q", q) * jnp.eye(rank),
         a=jnp.asarray(memory, jnp.float32),
         q_nuisance=jnp.asarray(1 - memory**2, jnp.float32),
         mean0=jnp.zeros(dim),

@@ -91,6 +91,13 @@ def test_a_linear_gaussian_model_is_solved_exactly():
     np.testing.assert_allclose(got.covariance[0, 3], dense[6:8, 6:8], rtol=2e-2, atol=1e-5)
 
 
+def test_noise_starts_from_q(session):
+    """And is held there while the latents are still those of factor analysis."""
+    few = session.recording.trials(np.arange(30))
+    found = latents.fit(few, 2, key=jr.key(1), q=0.1, iterations=2, progress=False)
+    np.testing.assert_allclose(found.model.q, 0.1 * np.eye(2), rtol=1e-6)
+
+
 def test_prediction_of_left_out_neurons_and_by_inputs_alone(session):
     """Held-out trials: better than the baseline from other neurons, and from the clicks alone."""
     recording = session.recording
@@ -136,6 +143,8 @@ def test_bad_input(session, found):
         latents.infer(found, recording.select_neurons(np.arange(5)))
     with pytest.raises(ValueError, match="start: expected latents of rank 3, got 2"):
         latents.fit(recording, 3, key=jr.key(0), start=found.latents, progress=False)
+    with pytest.raises(ValueError, match="^q: expected a positive finite number, got -0.1"):
+        latents.fit(recording, 2, key=jr.key(0), q=-0.1, progress=False)
     with pytest.raises(ValueError, match="train: expected at least ten trials, got 3"):
         baseline.fit(recording, train=[0, 1, 2])
 
