@@ -102,8 +102,21 @@ class Gauged(ConnectivityDistribution):
         return self.base.log_prob(_float(m) @ self.gauge, b, d, _float(n) @ self.inverse.T)
 
 
+def _read(network: LowRankNetwork) -> Float[np.ndarray, "neuron rank"]:
+    """m, by which a gauge is found."""
+    m = np.asarray(network.m, float)
+    if np.linalg.cond(m) > 1e6:
+        raise ValueError(
+            f"network: expected m of full rank {m.shape[1]}, got condition number {np.linalg.cond(m):.3g}: some direction "
+            "of the latents is read by no neuron; use a lower rank"
+        )
+    return m
+
+
 def whitening(network: LowRankNetwork) -> Float[np.ndarray, "rank rank"]:
     r"""The gauge $A$ in which $\frac1N\sum_i m_i m_i^\top=I$; the rotation that is left is the symmetric root's.
+
+    **Raises** `ValueError` for m that is not of full rank.
 
     >>> import jax.numpy as jnp
     >>> net = LowRankNetwork(2 * jnp.eye(2), jnp.eye(2))
@@ -111,7 +124,7 @@ def whitening(network: LowRankNetwork) -> Float[np.ndarray, "rank rank"]:
     >>> bool(jnp.allclose(m.T @ m / 2, jnp.eye(2)))
     True
     """
-    m = np.asarray(network.m, float)
+    m = _read(network)
     values, vectors = np.linalg.eigh(m.T @ m / len(m))
     return (vectors * np.sqrt(values)) @ vectors.T
 
@@ -121,6 +134,8 @@ def canonical(network: LowRankNetwork) -> Float[np.ndarray, "rank rank"]:
 
     The sign of each axis makes $\sum_im_{ik}^3$ positive. Networks that differ by a gauge become the same. Where two axes
     carry the same variance of n, as in a ring attractor, the sample decides between them: align with a reference instead.
+
+    **Raises** `ValueError` for m that is not of full rank.
 
     >>> import jax.numpy as jnp, jax.random as jr
     >>> from lrcore import systems
@@ -148,7 +163,7 @@ def alignment(
 
     - `rotation_only`: restrict $A$ to $O(R)$ (Procrustes), for networks that are both whitened.
 
-    **Raises** `ValueError` for networks of different size or rank.
+    **Raises** `ValueError` for networks of different size or rank, and for m that is not of full rank.
 
     >>> import jax.random as jr, jax.numpy as jnp
     >>> from lrcore import systems
@@ -158,7 +173,7 @@ def alignment(
     >>> bool(jnp.allclose(back.n, net.n, atol=1e-4))
     True
     """
-    m, target = np.asarray(network.m, float), np.asarray(reference.m, float)
+    m, target = _read(network), _read(reference)
     if m.shape != target.shape:
         raise ValueError(
             f"expected the same neurons in both networks, got m of shapes {m.shape} and {target.shape}"

@@ -89,8 +89,8 @@ def fit(
     - `target`: compare "rates", or "potentials" $\phi^{-1}(r)$.
     - `teacher_forcing`: every so many steps the latents are set to the projection of the recorded potentials; 0 for never.
     - `seeds`: networks trained at once, from different initial weights of standard deviation `weights`, on the same batches. They
-      are divided among `jax.devices()`. To have one device a processor core, call
-      `jax.config.update("jax_num_cpu_devices", os.cpu_count())` before any other use of JAX.
+      are divided among `jax.devices()`; `jax.config.update` with `jax_num_cpu_devices`, before any other use of JAX, makes
+      several of a processor's cores.
     - `penalty`: of the mean square of m, n and b, added to the loss.
     - `epochs`: passes over the trials, in batches of `batch_size`. Further `options` of `lr.training.fit`.
 

@@ -153,11 +153,19 @@ def test_invariants_are_those_of_the_weights():
     np.testing.assert_allclose(strengths, np.linalg.svd(weights, compute_uv=False)[:3], rtol=1e-4)
 
 
+def flat():
+    """A network in which no neuron tells the two latents apart."""
+    return lr.LowRankNetwork(np.ones((5, 2)), np.ones((5, 2)))
+
+
 BAD = {
     "singular": (lambda: transform(network(), np.ones((2, 2))), "^gauge: expected an invertible"),
     "another rank": (lambda: transform(network(), np.eye(3)), "^gauge: expected 2 along"),
     "latents of another rank": (lambda: transform(jnp.ones((5, 3)), np.eye(2)), "^gauge: expected 3 along"),
     "other neurons": (lambda: alignment(network(), network(n=70)), "^expected the same neurons"),
+    "one direction unread": (lambda: whitening(flat()), "^network: expected m of full rank 2, got condition"),
+    "the same, canonical": (lambda: canonical(flat()), "^network: expected m of full rank"),
+    "the same, aligned": (lambda: alignment(flat(), flat()), "^network: expected m of full rank"),
 }
 
 
