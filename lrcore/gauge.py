@@ -102,13 +102,14 @@ class Gauged(ConnectivityDistribution):
         return self.base.log_prob(_float(m) @ self.gauge, b, d, _float(n) @ self.inverse.T)
 
 
-def _read(network: LowRankNetwork) -> Float[np.ndarray, "neuron rank"]:
+def _full_rank(network: LowRankNetwork) -> Float[np.ndarray, "neuron rank"]:
     """m, by which a gauge is found."""
     m = np.asarray(network.m, float)
-    if np.linalg.cond(m) > 1e6:
+    condition = np.linalg.cond(m)
+    if condition > 1e6:
         raise ValueError(
-            f"network: expected m of full rank {m.shape[1]}, got condition number {np.linalg.cond(m):.3g}: some direction "
-            "of the latents is read by no neuron; use a lower rank"
+            f"network: expected m of full rank {m.shape[1]}, got condition number {condition:.3g}: some direction of the "
+            "latents is read by no neuron; use a lower rank"
         )
     return m
 
@@ -124,7 +125,7 @@ def whitening(network: LowRankNetwork) -> Float[np.ndarray, "rank rank"]:
     >>> bool(jnp.allclose(m.T @ m / 2, jnp.eye(2)))
     True
     """
-    m = _read(network)
+    m = _full_rank(network)
     values, vectors = np.linalg.eigh(m.T @ m / len(m))
     return (vectors * np.sqrt(values)) @ vectors.T
 
@@ -173,7 +174,7 @@ def alignment(
     >>> bool(jnp.allclose(back.n, net.n, atol=1e-4))
     True
     """
-    m, target = _read(network), _read(reference)
+    m, target = _full_rank(network), _full_rank(reference)
     if m.shape != target.shape:
         raise ValueError(
             f"expected the same neurons in both networks, got m of shapes {m.shape} and {target.shape}"

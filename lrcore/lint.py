@@ -329,8 +329,10 @@ def _over_devices(model: _Model) -> _Model:
     """The seeds divided among as many devices as their number can be divided by."""
     devices, seeds = jax.devices(), len(model.m)
     used = max(k for k in range(1, min(len(devices), seeds) + 1) if seeds % k == 0)
-    divided = NamedSharding(Mesh(np.array(devices[:used]), ("seed",)), PartitionSpec("seed"))
-    return model if used == 1 else eqx.filter_shard(model, divided)
+    if used == 1:
+        return model
+    mesh = Mesh(np.array(devices[:used]), ("seed",))
+    return eqx.filter_shard(model, NamedSharding(mesh, PartitionSpec("seed")))
 
 
 # The two products over the rank, one matrix-vector product each: on a processor, and over seeds, these take half the time

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -113,30 +114,38 @@ def test_seeds_are_different_networks_of_the_same_dynamics(recording):
     assert np.abs(one - other).max() > 0.5
 
 
+DEVICES = """
+    import sys
+    import jax
+    jax.config.update("jax_num_cpu_devices", 2)
+    import jax.random as jr
+    import numpy as np
+    import pytest
+    import lrcore as lr
+    from test_training import interrupt_after
+
+    folder = sys.argv[1]
+    recording = lr.Recording(rates=np.load(f"{folder}/rates.npy"), bin_width=0.01)
+    options = dict(alpha=0.1, key=jr.key(1), batch_size=9, seeds=4, epochs=60, chunk=20, progress=False)
+    whole = lr.lint.fit(recording, 2, **options)
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt_after(patch, 2)
+        part = lr.lint.fit(recording, 2, checkpoint=f"{folder}/run", **options)
+    assert part.stopped == "interrupted"
+    resumed = lr.lint.fit(recording, 2, checkpoint=f"{folder}/run", **options)
+    np.testing.assert_array_equal(whole.losses, resumed.losses)
+    assert all(len(net.m.devices()) == 1 for net in whole.networks)
+    n = np.stack([net.n for net in whole.networks])
+    np.savez(f"{folder}/out.npz", losses=whole.losses, error=whole.error, n=n)
+"""
+
+
 def test_seeds_divided_among_devices_are_the_same_networks(recording, tmp_path):
     """In a process of its own, as the number of devices is settled once; interrupted and resumed on the way."""
     np.save(tmp_path / "rates.npy", recording.rates)
-    code = """
-        import jax, numpy as np, lrcore as lr, sys, jax.random as jr
-        jax.config.update("jax_num_cpu_devices", 2)
-        recording = lr.Recording(rates=np.load("rates.npy"), bin_width=0.01)
-        options = dict(alpha=0.1, key=jr.key(1), batch_size=9, seeds=4, epochs=60, chunk=20, progress=False)
-        whole = lr.lint.fit(recording, 2, **options)
-        run, left = lr.training._run, [2]
-        def interrupted(*a):
-            left[0] -= 1
-            if left[0] < 0:
-                raise KeyboardInterrupt
-            return run(*a)
-        lr.training._run = interrupted
-        assert lr.lint.fit(recording, 2, checkpoint="run", **options).stopped == "interrupted"
-        lr.training._run = run
-        resumed = lr.lint.fit(recording, 2, checkpoint="run", **options)
-        np.testing.assert_array_equal(whole.losses, resumed.losses)
-        assert all(len(net.m.devices()) == 1 for net in whole.networks)
-        np.savez("out.npz", losses=whole.losses, error=whole.error, n=np.stack([net.n for net in whole.networks]))
-    """
-    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], cwd=tmp_path, check=True)
+    code = textwrap.dedent(DEVICES)
+    # Started in the folder of the tests, to find the one that knows how to interrupt.
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=Path(__file__).parent, check=True)
     found = np.load(tmp_path / "out.npz")
     alone = train(recording, epochs=60, seeds=4, chunk=20)
     np.testing.assert_allclose(found["losses"], alone.losses, rtol=1e-4)
