@@ -1,37 +1,36 @@
 """lrcore: which connectivity does a computation require?
 
 A recording becomes latents, latents and embeddings become a connectivity distribution, a distribution
-becomes networks, networks become predictions. The modules follow that way, in that order.
+becomes networks, networks become predictions. The theory lies flat here; what makes latents of
+recordings, and what trains networks, stands in `recording`, `latents` and `training`.
 """
 
 import importlib
 
-from . import baseline as baseline
 from . import book as book
+from . import clusters as clusters
 from . import compare as compare
-from . import controls as controls
-from . import datasets as datasets
-from . import flow as flow
 from . import flowfield as flowfield
 from . import gauge as gauge
-from . import heldout as heldout
 from . import identifiability as identifiability
 from . import latents as latents
-from . import lint as lint
 from . import maxent as maxent
-from . import rates as rates
-from . import structure as structure
+from . import optimize as optimize
+from . import recording as recording
 from . import systems as systems
-from . import tasks as tasks
 from . import training as training
 from .connector import Connector as Connector
-from .distributions import Empirical as Empirical
+from .distributions import ConnectivityDistribution as ConnectivityDistribution
 from .distributions import GaussianMixture as GaussianMixture
 from .flow import Flow as Flow
 from .network import Embedding as Embedding
 from .network import LowRankNetwork as LowRankNetwork
-from .partner import null_space_partner as null_space_partner
+from .null_space import null_space_partner as null_space_partner
 from .recording import Recording as Recording
+from .saving import load as load
+from .saving import save as save
+from .steps import Steps as Steps
+from .steps import steps as steps
 
 
 def __getattr__(name: str):

@@ -6,9 +6,31 @@ known: inside a jit only shapes and types can be checked.
 
 import operator
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool
+
+
+def floats(value) -> Array:
+    """To a jax array of the default float type (float64 only where the caller enabled it).
+
+    >>> floats([1, 2]).dtype
+    dtype('float32')
+    """
+    value = jnp.asarray(value)
+    return value if jnp.issubdtype(value.dtype, jnp.floating) else value.astype(jnp.float32)
+
+
+def x64() -> AbstractContextManager:
+    """A context in which jax computes in float64, whatever the global setting."""
+    # The public name came with jax 0.8.
+    enable = getattr(jax, "enable_x64", None)
+    if not callable(enable):
+        from jax.experimental import enable_x64 as enable
+    return enable(True)
 
 
 def is_traced(value) -> bool:
@@ -128,6 +150,15 @@ def lengths(value, n_trials: int, n_time: int, *, least: int = 2) -> np.ndarray:
             f"{short[0]} ({len(short)} such trials): drop them first"
         )
     return value
+
+
+def inside(lengths, n_time: int) -> Bool[np.ndarray, "trial time"]:
+    """Which of `n_time` bins lie within the lengths (trial,) of the trials.
+
+    >>> inside([1, 2], 3).astype(int).tolist()
+    [[1, 0, 0], [1, 1, 0]]
+    """
+    return np.arange(n_time) < np.asarray(lengths)[:, None]
 
 
 def positive(name: str, value, *, zero: bool = False) -> float | jax.Array:

@@ -1,4 +1,4 @@
-"""Comparing connectivities: gauge, and dissimilarities between distributions and between networks."""
+"""Comparing connectivities: dissimilarities between distributions and between networks."""
 
 import jax
 import jax.numpy as jnp
@@ -7,10 +7,8 @@ import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
 from . import checks
-from .gauge import alignment as alignment
-from .gauge import canonical
-from .gauge import transform as transform
-from .gauge import whitening as whitening
+from .distributions import ConnectivityDistribution
+from .gauge import canonical, transform
 from .network import Embedding, LowRankNetwork
 
 BLUR = 0.05
@@ -58,13 +56,19 @@ def _sinkhorn(x, y, blur):
     return value / 2
 
 
-def dissimilarity(p, q, *, key: PRNGKeyArray, n_neurons: int = 1000, blur: float = BLUR) -> float:
+def dissimilarity(
+    p: ConnectivityDistribution,
+    q: ConnectivityDistribution,
+    *,
+    key: PRNGKeyArray,
+    n_neurons: int = 1000,
+    blur: float = BLUR,
+) -> float:
     r"""$D(p,q) = W_2^2\big(p(e),q(e)\big) + \mathbb E_{q(e)}\|g_p(e)-g_q(e)\|^2/R$, with $g(e)=\mathbb E[n\mid e]$.
 
     **Arguments**
 
-    - `p`, `q`: anything with `.sample(key, n)` -> `LowRankNetwork` and `.conditional_mean(e)`: a `Connector`, a
-      `GaussianMixture`, an `Empirical`. `q` is the reference.
+    - `p`, `q`: `ConnectivityDistribution`s, such as a `Connector` or a `GaussianMixture`; `q` is the reference.
     - `n_neurons`: draws of each on which both terms are estimated; the first term by `sinkhorn`.
 
     The value depends on the gauge of the latents: align first where the latents come from different fits. It is
@@ -83,7 +87,14 @@ def dissimilarity(p, q, *, key: PRNGKeyArray, n_neurons: int = 1000, blur: float
     return sinkhorn(from_p.array, from_q.array, blur=blur) + float(jnp.mean(difference**2))
 
 
-def distance(p, q, *, key: PRNGKeyArray, n_neurons: int = 1000, blur: float = BLUR) -> float:
+def distance(
+    p: ConnectivityDistribution,
+    q: ConnectivityDistribution,
+    *,
+    key: PRNGKeyArray,
+    n_neurons: int = 1000,
+    blur: float = BLUR,
+) -> float:
     r"""A symmetric dissimilarity that no choice of latent coordinates changes.
 
     $$d(p,q)=\min_{Q\in O(R)}\ \tfrac12\big(D(p,Qq)+D(Qq,p)\big)$$
@@ -189,7 +200,7 @@ def null(
     Source: ours.
 
     >>> import jax.random as jr
-    >>> from lrcore import Empirical, systems
+    >>> from lrcore import systems
     >>> net = systems.ring().sample(jr.key(0), 100)
     >>> def fit(e):
     ...     return systems.ring()

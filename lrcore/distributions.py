@@ -1,5 +1,6 @@
 """Distributions over connectivity: what a network's neurons are drawn from."""
 
+from abc import abstractmethod
 from collections.abc import Callable
 
 import equinox as eqx
@@ -12,7 +13,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from . import checks
 from .activation import Activation, resolve
-from .network import Embedding, LowRankNetwork, _float, states
+from .checks import floats
+from .network import LowRankNetwork, columns, states
 
 
 class ConnectivityDistribution(eqx.Module):
@@ -27,54 +29,51 @@ class ConnectivityDistribution(eqx.Module):
     n_inputs: eqx.AbstractVar[int]
     bias: eqx.AbstractVar[bool]
 
-    def sample(
-        self, key: PRNGKeyArray, n_neurons: int, *, activation: Activation = "tanh", tau: float = 1.0
-    ) -> LowRankNetwork:
-        """A network of `n_neurons` independent draws; its m, b, d and n are the samples."""
-        draws = _drawn(self, key, checks.count("n_neurons", n_neurons, least=self.rank))
-        m, b, d, n = self._split(draws)
-        return LowRankNetwork(m, n, b, d, activation=activation, tau=tau)
+    @abstractmethod
+    def sample(self, key: PRNGKeyArray, n_neurons: int) -> LowRankNetwork:
+        """A network of `n_neurons` draws; its m, b, d and n are the samples."""
 
+    @abstractmethod
     def log_prob(self, m, b, d, n) -> Float[Array, "..."]:
         """Log-density (nats) at weights (..., rank), (..., input), (...,) and (..., rank); absent parts None."""
-        return self._log_prob(jnp.concatenate([self._columns(m, b, d), _float(n)], axis=-1))
+
+    @abstractmethod
+    def conditional_mean(self, e) -> Float[Array, "... rank"]:
+        """g(e) = E[n | m, b, d] at an embedding."""
+
+    @abstractmethod
+    def drift(self, z, u=None) -> Float[Array, "... rank"]:
+        r"""The mean-field drift $F_p(z,u)=\mathbb E_p[n\,\phi(h)]$ at states (..., rank), inputs (..., input)."""
 
     @property
     def width(self) -> int:
         """Number of coordinates of an embedding, R + K + 1 with a bias."""
         return self.rank + self.n_inputs + self.bias
 
-    def _draw(self, key: PRNGKeyArray, n: int) -> Float[Array, "neuron weight"]:
-        raise NotImplementedError
-
-    def _log_prob(self, x: Float[Array, "... weight"]) -> Float[Array, "..."]:
-        raise NotImplementedError
-
-    def conditional_mean(self, e) -> Float[Array, "... rank"]:
-        """g(e) = E[n | m, b, d] at an embedding."""
-        raise NotImplementedError
-
     def _embedding(self, e) -> Float[Array, "... embedding"]:
-        e = e.array if isinstance(e, Embedding) else e
-        return _float(checks.array("e", e, ("...", "embedding"), sizes={"embedding": self.width}))
+        return floats(columns(e, self.width))
 
     def _columns(self, m, b, d) -> Float[Array, "... embedding"]:
-        parts = [_float(m)]
+        """The columns of an embedding from its parts; parts that this distribution does not have are left out."""
+        parts = [floats(m)]
         if b is not None and self.n_inputs:
-            parts.append(_float(b))
+            parts.append(floats(b))
         if d is not None and self.bias:
-            parts.append(_float(d)[..., None])
+            parts.append(floats(d)[..., None])
         return self._embedding(jnp.concatenate(parts, axis=-1))
 
-    def _split(self, x: Float[Array, "neuron weight"]) -> tuple:
+    def _weights(self, m, b, d, n) -> Float[Array, "... weight"]:
+        n = floats(checks.array("n", n, ("...", "rank"), sizes={"rank": self.rank}))
+        return jnp.concatenate([self._columns(m, b, d), n], axis=-1)
+
+    def _network(
+        self, x: Float[Array, "neuron weight"], activation: Activation, tau: float
+    ) -> LowRankNetwork:
+        """The network of neurons with weights x in the order (m, b, d, n)."""
         cut = self.rank + self.n_inputs
         b = x[:, self.rank : cut] if self.n_inputs else None
-        return x[:, : self.rank], b, x[:, cut] if self.bias else None, x[:, self.width :]
-
-
-@eqx.filter_jit
-def _drawn(distribution: ConnectivityDistribution, key, n: int) -> Float[Array, "neuron weight"]:
-    return distribution._draw(key, n)
+        d = x[:, cut] if self.bias else None
+        return LowRankNetwork(x[:, : self.rank], x[:, self.width :], b, d, activation=activation, tau=tau)
 
 
 class GaussianMixture(ConnectivityDistribution):
@@ -137,14 +136,16 @@ class GaussianMixture(ConnectivityDistribution):
         self.means, self.covariances = jnp.asarray(means), jnp.asarray(covariances)
         self.roots = jnp.asarray(np.linalg.cholesky(covariances))
 
-    def _draw(self, key, n):
-        which_key, noise_key = jr.split(key)
-        which = jr.choice(which_key, len(self.weights), (n,), p=self.weights)
-        noise = jr.normal(noise_key, (n, self.means.shape[1]))
-        return self.means[which] + jnp.einsum("nij,nj->ni", self.roots[which], noise)
+    def sample(
+        self, key: PRNGKeyArray, n_neurons: int, *, activation: Activation = "tanh", tau: float = 1.0
+    ) -> LowRankNetwork:
+        """A network of `n_neurons` independent draws."""
+        draws = _mixture_draws(self, key, checks.count("n_neurons", n_neurons, least=self.rank))
+        return self._network(draws, activation, tau)
 
-    def _log_prob(self, x):
-        return self._marginal(x, slice(None))[1]
+    def log_prob(self, m, b, d, n) -> Float[Array, "..."]:
+        """Log-density (nats)."""
+        return self._marginal(self._weights(m, b, d, n), slice(None))[1]
 
     def embedding_log_prob(self, e) -> Float[Array, "..."]:
         """Log-density (nats) of the embedding alone, log p(m, b, d)."""
@@ -194,6 +195,14 @@ class GaussianMixture(ConnectivityDistribution):
             return self.weights @ jax.vmap(component)(self.means, self.covariances)
 
         return jnp.vectorize(one, signature="(r),(k)->(r)")(z, u)
+
+
+@eqx.filter_jit
+def _mixture_draws(p: GaussianMixture, key, n: int) -> Float[Array, "neuron weight"]:
+    which_key, noise_key = jr.split(key)
+    which = jr.choice(which_key, len(p.weights), (n,), p=p.weights)
+    noise = jr.normal(noise_key, (n, p.means.shape[1]))
+    return p.means[which] + jnp.einsum("nij,nj->ni", p.roots[which], noise)
 
 
 @eqx.filter_jit
@@ -252,14 +261,37 @@ class Empirical(ConnectivityDistribution):
             root[part, part] = _root(points[:, part])
         self.root = jnp.asarray(bandwidth * root, self.points.dtype)
 
-    def _draw(self, key, n):
-        which_key, noise_key = jr.split(key)
-        draws = self.points[jr.randint(which_key, (n,), 0, len(self.points))]
-        return draws + jr.normal(noise_key, draws.shape) @ self.root.T
+    def sample(
+        self, key: PRNGKeyArray, n_neurons: int, *, activation: Activation = "tanh", tau: float = 1.0
+    ) -> LowRankNetwork:
+        """A network of `n_neurons` independent draws."""
+        draws = _blurred_draws(self, key, checks.count("n_neurons", n_neurons, least=self.rank))
+        return self._network(draws, activation, tau)
 
-    def _log_prob(self, x):
+    def log_prob(self, m, b, d, n) -> Float[Array, "..."]:
+        """Log-density (nats)."""
+        x = self._weights(m, b, d, n)
         self._has_width(x.shape[-1])
         return logsumexp(_kernels(self, x), axis=-1) - np.log(len(self.points))
+
+    def drift(self, z, u=None, *, activation: Activation = "tanh") -> Float[Array, "... rank"]:
+        r"""$F_p(z,u)$: each neuron's n at the mean of its rate under the kernel, by Gauss and Hermite's rule.
+
+        The kernel blurs e and n independently, so that $\mathbb E[n\phi(h)]=n_j\,\mathbb E[\phi(h_j+\beta\,\epsilon)]$.
+        """
+        w, phi = self.width, resolve(activation)
+        points, at = np.polynomial.hermite_e.hermegauss(32)
+        points, at = jnp.asarray(points, jnp.float32), jnp.asarray(at / at.sum(), jnp.float32)
+        z, u = states(z, u, self.rank, self.n_inputs)
+
+        def one(z, u):
+            along = jnp.concatenate([z, u] + ([jnp.ones(1)] if self.bias else []))
+            h = (self.points[:, :w] @ along)[:, None]
+            spread = jnp.sqrt(jnp.sum((self.root[:w, :w].T @ along) ** 2) + 1e-12)
+            rates = phi(h + spread * jnp.broadcast_to(points, (len(h), len(points)))) @ at
+            return rates @ self.points[:, w:] / len(self.points)
+
+        return jnp.vectorize(one, signature="(r),(k)->(r)")(z, u)
 
     def conditional_mean(self, e):
         """g(e), each neuron's n weighted by its kernel at e."""
@@ -273,6 +305,13 @@ class Empirical(ConnectivityDistribution):
                 "bandwidth: expected a positive bandwidth and coordinates that vary for a density or a "
                 "conditional mean, got a kernel without width: a bare bootstrap can only be sampled"
             )
+
+
+@eqx.filter_jit
+def _blurred_draws(p: Empirical, key, n: int) -> Float[Array, "neuron weight"]:
+    which_key, noise_key = jr.split(key)
+    draws = p.points[jr.randint(which_key, (n,), 0, len(p.points))]
+    return draws + jr.normal(noise_key, draws.shape) @ p.root.T
 
 
 @eqx.filter_jit
@@ -299,3 +338,18 @@ def _root(points: Float[np.ndarray, "neuron part"]) -> Float[np.ndarray, "part p
     frame = centred.T @ np.random.default_rng(0).normal(size=(len(points), len(covariance)))
     values, vectors = np.linalg.eigh(frame.T @ np.linalg.solve(covariance, frame))
     return frame @ (vectors / np.sqrt(values)) @ vectors.T
+
+
+def sobol(rng: np.random.Generator, n: int, dim: int) -> Float[np.ndarray, "sample dim"]:
+    """The first `n` of scrambled Sobol points, evenly spread in the unit cube.
+
+    >>> sobol(np.random.default_rng(0), 5, 2).shape
+    (5, 2)
+    """
+    from scipy.stats import qmc
+
+    try:
+        points = qmc.Sobol(dim, rng=rng)
+    except TypeError:  # before scipy 1.15
+        points = qmc.Sobol(dim, seed=rng)
+    return points.random_base2(int(np.ceil(np.log2(n))))[:n]

@@ -10,8 +10,8 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from . import checks, training
-from .network import _float
+from . import checks, optimize
+from .checks import floats
 
 # Waves of time that the velocity reads besides time itself.
 _WAVES = 2
@@ -44,7 +44,7 @@ class Flow(eqx.Module):
         self, dim: int, condition_dim: int = 0, *, width: int = 64, depth: int = 3, key: PRNGKeyArray
     ):
         dim, condition_dim = checks.count("dim", dim), checks.count("condition_dim", condition_dim, least=0)
-        self.network = _mlp(dim + condition_dim + 1 + 2 * _WAVES, dim, width, depth, key)
+        self.network = mlp(dim + condition_dim + 1 + 2 * _WAVES, dim, width, depth, key)
         self.shift, self.scale = jnp.zeros(dim), jnp.ones(dim)
         self.condition_shift, self.condition_scale = jnp.zeros(condition_dim), jnp.ones(condition_dim)
 
@@ -73,7 +73,7 @@ class Flow(eqx.Module):
 
     def push(self, x0, *, condition=None) -> Float[Array, "sample dim"]:
         """The flow's map from base points `x0` (sample, dim) to samples."""
-        x0 = _float(checks.array("x0", x0, ("sample", "dim"), sizes={"dim": self.dim}))
+        x0 = floats(checks.array("x0", x0, ("sample", "dim"), sizes={"dim": self.dim}))
         return _push(self, x0, self._condition(condition, len(x0)))
 
     def mean(self, condition) -> Float[Array, "sample dim"]:
@@ -88,7 +88,7 @@ class Flow(eqx.Module):
 
     def log_prob(self, x, *, condition=None) -> Float[Array, " sample"]:
         """Log-density in nats, with the exact divergence; differentiable in the parameters, `x` and `condition`."""
-        x = _float(checks.array("x", x, ("sample", "dim"), sizes={"dim": self.dim}))
+        x = floats(checks.array("x", x, ("sample", "dim"), sizes={"dim": self.dim}))
         return _log_prob(self, x, self._condition(condition, len(x)))
 
     def _condition(self, condition, n) -> Float[Array, "sample condition"]:
@@ -102,7 +102,7 @@ class Flow(eqx.Module):
                 f"condition: expected (sample, {self.condition_dim}) for a conditional flow, got None"
             )
         sizes = {"condition": self.condition_dim} | ({} if n is None else {"sample": n})
-        condition = _float(checks.array("condition", condition, ("sample", "condition"), sizes=sizes))
+        condition = floats(checks.array("condition", condition, ("sample", "condition"), sizes=sizes))
         return jax.vmap(lambda c: (c - self.condition_shift) / self.condition_scale)(condition)
 
     @classmethod
@@ -112,7 +112,7 @@ class Flow(eqx.Module):
         condition=None,
         *,
         key: PRNGKeyArray,
-        steps: int = 3000,
+        updates: int = 3000,
         batch_size: int = 2048,
         learning_rate: float = 1e-2,
         width: int = 64,
@@ -120,7 +120,7 @@ class Flow(eqx.Module):
         held_out: float = 0.05,
         noise: float = 0.0,
         **options,
-    ) -> tuple["Flow", training.Fit]:
+    ) -> tuple["Flow", optimize.Fit]:
         r"""Train a flow on samples by conditional optimal-transport flow matching.
 
         $$\min_\theta\ \mathbb E\,\big\|v_\theta(x_t,t,c)-(x_1-x_0)\big\|^2,\qquad x_t=(1-t)x_0+t x_1$$
@@ -131,7 +131,7 @@ class Flow(eqx.Module):
         - `held_out`: fraction of the samples on which the best parameters are chosen.
         - `noise`: standard deviation of Gaussian noise that is drawn anew and added to every sample of every batch: the
           flow learns the samples' density smoothed by it.
-        - `steps`, `batch_size`, `learning_rate`, `options`: see `training.fit`.
+        - `updates`, `batch_size`, `learning_rate`, `options`: see `optimize.fit`.
 
         **Returns** the flow and the record of its training.
 
@@ -141,11 +141,11 @@ class Flow(eqx.Module):
 
         >>> import jax.random as jr
         >>> x = 3 + jr.normal(jr.key(0), (500, 1))
-        >>> flow, record = Flow.fit(x, key=jr.key(1), steps=100, width=16, progress=False)
+        >>> flow, record = Flow.fit(x, key=jr.key(1), updates=100, width=16, progress=False)
         >>> record.stopped
         'finished'
         """
-        samples = _float(checks.array("samples", samples, ("sample", "dim")))
+        samples = floats(checks.array("samples", samples, ("sample", "dim")))
         n, dim = samples.shape
         if n < 10:
             raise ValueError(f"samples: expected at least 10, got {n}")
@@ -154,7 +154,7 @@ class Flow(eqx.Module):
             raise ValueError(f"held_out: expected a fraction between 0 and 1, got {held_out}")
         condition_dim = 0
         if condition is not None:
-            condition = _float(
+            condition = floats(
                 checks.array("condition", condition, ("sample", "condition"), sizes={"sample": n})
             )
             condition_dim = condition.shape[1]
@@ -169,12 +169,12 @@ class Flow(eqx.Module):
         data, validation = _parts(flow, samples, condition, noise, split_key, cut)
         # Only the velocity is trained; the standardisation stays as measured.
         fixed = eqx.tree_at(lambda f: f.network, flow, None)
-        record = training.fit(
+        record = optimize.fit(
             flow.network,
-            _matching_loss,
+            flow_matching_loss,
             data,
             key=train_key,
-            steps=steps,
+            updates=updates,
             batch_size=batch_size,
             learning_rate=learning_rate,
             validation=validation,
@@ -185,10 +185,15 @@ class Flow(eqx.Module):
         return flow, record
 
 
+def _silu(x):
+    # jax's own is a compiled function, which cannot be pickled.
+    return jax.nn.silu(x)
+
+
 @eqx.filter_jit
-def _mlp(inputs: int, outputs: int, width: int, depth: int, key) -> eqx.nn.MLP:
+def mlp(inputs: int, outputs: int, width: int, depth: int, key) -> eqx.nn.MLP:
     """A network with equinox's initial weights, all cut from one draw: to compile many small ones takes seconds."""
-    network = eqx.filter_eval_shape(eqx.nn.MLP, inputs, outputs, width, depth, jax.nn.silu, key=key)
+    network = eqx.filter_eval_shape(eqx.nn.MLP, inputs, outputs, width, depth, _silu, key=key)
     sizes = [size for layer in network.layers for size in (layer.weight.size, layer.bias.size)]
     draws = iter(jnp.split(jr.uniform(key, (sum(sizes),), minval=-1.0, maxval=1.0), np.cumsum(sizes)[:-1]))
     layers = []
@@ -241,7 +246,18 @@ def _parts(flow: Flow, samples, condition, noise: float, key, cut: int) -> tuple
     )
 
 
-def _matching_loss(network, batch, key):
+def flow_matching_loss(network: eqx.nn.MLP, batch: tuple, key: PRNGKeyArray) -> Float[Array, ""]:
+    r"""$\mathbb E\,\|v_\theta(x_t,t,c)-(x_1-x_0)\|^2$ with $x_t=(1-t)x_0+tx_1$, in standardised coordinates.
+
+    - `network`: that of the velocity. `batch`: $x_1$ (sample, dim), $c$ (sample, condition), and the standard deviation
+      (sample, dim) of noise that is added to $x_1$.
+
+    Source: Lipman et al. (2023), arXiv:2210.02747, equation 23 with no minimal width.
+
+    >>> flow = Flow(2, key=jr.key(0))
+    >>> float(flow_matching_loss(flow.network, (jnp.zeros((9, 2)), jnp.zeros((9, 0)), jnp.zeros((9, 2))), jr.key(1))) > 0
+    True
+    """
     x1, c, noise = batch
     noise_key, time_key = jr.split(key)
     x0, blur = jr.normal(noise_key, (2, *x1.shape))

@@ -3,13 +3,16 @@
 from collections.abc import Callable
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 from . import checks
+from .checks import floats
 from .distributions import ConnectivityDistribution, GaussianMixture
-from .network import Embedding, LowRankNetwork, _float
+from .network import Embedding, LowRankNetwork
+from .steps import Steps
 
 
 def transform(x, gauge):
@@ -17,8 +20,8 @@ def transform(x, gauge):
 
     **Arguments**
 
-    - `x`: a `LowRankNetwork`, an `Embedding`, a `GaussianMixture` (the result is one), any other distribution or a
-      `Connector` (the result is a `Gauged`), or latents (..., rank).
+    - `x`: a `LowRankNetwork`, an `Embedding`, a `GaussianMixture` (the result is one), any other `ConnectivityDistribution`
+      (the result is a `Gauged`), `Steps`, or latents (..., rank).
     - `gauge`: $A$ (rank, rank), invertible.
 
     Rates, $J$, and densities in nats stay as they are: $A^{-\top}$ on m undoes the volume that A on n adds.
@@ -30,8 +33,10 @@ def transform(x, gauge):
     >>> transform(net, 2 * jnp.eye(2)).n.tolist()
     [[2.0, 0.0], [0.0, 2.0]]
     """
-    parts = getattr(x, "embedding", x)
-    rank = getattr(parts, "rank", None) or np.shape(x)[-1]
+    known = isinstance(x, LowRankNetwork | Embedding | ConnectivityDistribution | Steps)
+    if not known:
+        x = np.asarray(checks.array("latents", x, ("...", "rank"), padded=True), float)
+    rank = x.rank if known else x.shape[-1]
     gauge = np.asarray(checks.array("gauge", gauge, ("rank", "rank"), sizes={"rank": rank}), float)
     if np.linalg.cond(gauge) > 1e6:
         raise ValueError(
@@ -43,6 +48,8 @@ def transform(x, gauge):
     if isinstance(x, LowRankNetwork):
         m, n = np.asarray(x.m, float) @ inverse, np.asarray(x.n, float) @ gauge.T
         return LowRankNetwork(m, n, x.b, x.d, activation=x.activation, tau=x.tau)
+    if isinstance(x, Steps):
+        return Steps(x.z @ gauge.T, x.u, x.y @ gauge.T, x.trial, alpha=x.alpha, copies=x.copies)
     if isinstance(x, GaussianMixture):
         map_ = np.eye(x.means.shape[1])
         map_[:rank, :rank], map_[x.width :, x.width :] = inverse.T, gauge
@@ -51,10 +58,9 @@ def transform(x, gauge):
         parts = (means, roots @ roots.transpose(0, 2, 1), roots)
         parts = tuple(jnp.asarray(part, x.means.dtype) for part in parts)
         return eqx.tree_at(lambda p: (p.means, p.covariances, p.roots), x, parts)
-    if hasattr(x, "sample"):
-        bias = parts.d is not None if isinstance(parts, Embedding) else parts.bias
-        return Gauged(x, _float(gauge), _float(inverse), rank, parts.n_inputs, bias)
-    return np.asarray(checks.array("latents", x, ("...", "rank"), padded=True), float) @ gauge.T
+    if isinstance(x, ConnectivityDistribution):
+        return Gauged(x, floats(gauge), floats(inverse), rank, x.n_inputs, x.bias)
+    return x @ gauge.T
 
 
 def transform_drift(drift: Callable, gauge, centre=None) -> Callable:
@@ -71,7 +77,7 @@ def transform_drift(drift: Callable, gauge, centre=None) -> Callable:
     True
     """
     centre = np.zeros(len(gauge)) if centre is None else centre
-    a, back, c = _float(gauge), _float(np.linalg.inv(gauge)), _float(centre)
+    a, back, c = floats(gauge), floats(np.linalg.inv(gauge)), floats(centre)
 
     def moved(z, u=None):
         shift = jnp.broadcast_to(c, z.shape)
@@ -83,23 +89,50 @@ def transform_drift(drift: Callable, gauge, centre=None) -> Callable:
 class Gauged(ConnectivityDistribution):
     """A distribution in other latent coordinates, made by `transform`; its density is that of the weights carried back."""
 
-    base: eqx.Module
+    base: ConnectivityDistribution
     gauge: Float[Array, "rank rank"]
     inverse: Float[Array, "rank rank"]
     rank: int = eqx.field(static=True)
     n_inputs: int = eqx.field(static=True)
     bias: bool = eqx.field(static=True)
 
-    def sample(self, key, n_neurons, **options):
+    def sample(self, key: PRNGKeyArray, n_neurons: int, **options) -> LowRankNetwork:
+        """A network of the base in these coordinates; `options` are those of the base."""
         return transform(self.base.sample(key, n_neurons, **options), self.gauge)
 
-    def conditional_mean(self, e):
+    def conditional_mean(self, e) -> Float[Array, "... rank"]:
+        """A g(e), with g of the embedding carried back."""
         e = self._embedding(e)
         back = jnp.concatenate([e[..., : self.rank] @ self.gauge, e[..., self.rank :]], axis=-1)
         return self.base.conditional_mean(back) @ self.gauge.T
 
-    def log_prob(self, m, b, d, n):
-        return self.base.log_prob(_float(m) @ self.gauge, b, d, _float(n) @ self.inverse.T)
+    def drift(self, z, u=None) -> Float[Array, "... rank"]:
+        """A F(A^-1 z, u)."""
+        return transform_drift(self.base.drift, self.gauge)(floats(z), u)
+
+    def log_prob(self, m, b, d, n) -> Float[Array, "..."]:
+        """Log-density (nats), that of the base at the weights carried back."""
+        return self.base.log_prob(floats(m) @ self.gauge, b, d, floats(n) @ self.inverse.T)
+
+
+def symmetric_root(a):
+    """The symmetric root of a positive semidefinite matrix, of numpy or of jax.
+
+    >>> symmetric_root(np.diag([4.0, 9.0])).tolist()
+    [[2.0, 0.0], [0.0, 3.0]]
+    """
+    lib = jnp if isinstance(a, jax.Array) else np
+    values, vectors = lib.linalg.eigh(a)
+    return (vectors * lib.sqrt(lib.broadcast_to(values, a.shape))) @ vectors.T
+
+
+def signs(m) -> Float[np.ndarray, " rank"]:
+    r"""The sign of each axis that makes $\sum_im_{ik}^3$ positive: reversing an axis then changes nothing that is reported.
+
+    >>> signs(np.array([[1.0, -2.0], [1.0, 1.0]])).tolist()
+    [1.0, -1.0]
+    """
+    return np.where((np.asarray(m) ** 3).sum(axis=0) < 0, -1.0, 1.0)
 
 
 def _full_rank(network: LowRankNetwork) -> Float[np.ndarray, "neuron rank"]:
@@ -126,8 +159,7 @@ def whitening(network: LowRankNetwork) -> Float[np.ndarray, "rank rank"]:
     True
     """
     m = _full_rank(network)
-    values, vectors = np.linalg.eigh(m.T @ m / len(m))
-    return (vectors * np.sqrt(values)) @ vectors.T
+    return symmetric_root(m.T @ m / len(m))
 
 
 def canonical(network: LowRankNetwork) -> Float[np.ndarray, "rank rank"]:
@@ -150,7 +182,7 @@ def canonical(network: LowRankNetwork) -> Float[np.ndarray, "rank rank"]:
     n = np.asarray(network.n, float) @ white.T
     axes = np.linalg.eigh(n.T @ n)[1][:, ::-1]
     m = np.asarray(network.m, float) @ np.linalg.solve(white, axes)
-    return (np.where((m**3).sum(axis=0) < 0, -1.0, 1.0) * axes).T @ white
+    return (signs(m) * axes).T @ white
 
 
 def alignment(

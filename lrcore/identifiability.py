@@ -8,18 +8,17 @@ from jaxtyping import Bool, Float
 
 from . import checks
 from .activation import Activation, resolve
+from .checks import x64
+from .connector import Connector
 from .distributions import GaussianMixture
-from .latents import Latents
-from .maxent import x64
-from .network import Embedding
-from .recording import Recording
+from .maxent import MaximumEntropy, matched
+from .network import Embedding, columns, population_rates
+from .steps import Steps
 
 # Nodes for each coordinate of a quadrature over one, two or three: the rule's error falls geometrically with their number.
 _NODES = {1: 128, 2: 64, 3: 24}
 # Singular values below this share of the first are rounding errors.
 _ROUNDING = 1e-12
-# States beyond this number change the spectrum of a recording little, and cost time.
-_STATES = 4000
 # A mode counts as identified when its posterior standard deviation is at most a tenth of its prior's.
 _IDENTIFIED = 99.0
 
@@ -78,9 +77,8 @@ class Spectrum(eqx.Module):
 
     def at(self, e, count: int) -> Float[np.ndarray, "neuron mode"]:
         r"""The first `count` modes at any embedding: $\psi_j(e)=\frac1{\sigma_j}\langle\chi_j,\phi(h_e)\rangle$."""
-        e = e.array if isinstance(e, Embedding) else e
-        e = checks.array("e", e, ("neuron", "embedding"), sizes={"embedding": self.nodes.shape[1]})
-        e, count = np.asarray(e, float), checks.count("count", count, least=0)
+        e = np.asarray(columns(e, self.nodes.shape[1], ("neuron", "embedding")), float)
+        count = checks.count("count", count, least=0)
         if count > len(self.values):
             raise ValueError(f"count: expected at most the {len(self.values)} modes there are, got {count}")
         rates = _rates(e, self.states, self.inputs, self.bias, self.activation)
@@ -228,14 +226,9 @@ def _nodes(embedding, shares, nodes: int | None) -> tuple[np.ndarray, np.ndarray
 
 def _rates(e, states, inputs, bias, activation) -> np.ndarray:
     """phi(h), (state, node) in float64."""
-    rank = states.shape[1]
-    h = states @ e[:, :rank].T
-    if inputs.shape[1]:
-        h = h + inputs @ e[:, rank : rank + inputs.shape[1]].T
-    if bias:
-        h = h + e[:, -1]
     with x64():
-        rates = np.asarray(resolve(activation)(jnp.asarray(h)))
+        e, states, inputs = (jnp.asarray(part) for part in (e, states, inputs))
+        rates = np.asarray(population_rates(e, states, inputs, bias=bias, phi=resolve(activation)))
     if not np.isfinite(rates).all():
         raise FloatingPointError(
             "rates are not finite on these states: the activation overflows; check units"
@@ -327,12 +320,6 @@ class Report(eqx.Module):
         last = self.spectrum.values[self.modes - 1] / self.spectrum.values[0]
         return self.spectrum.captured(function, last * (1 - 1e-9))
 
-    def plot(self):
-        """The report as a picture: `lr.plots.identified`."""
-        from . import plots
-
-        return plots.identified(self)
-
     def __repr__(self) -> str:
         n, states = len(self.spectrum.nodes), self.spectrum.states
         spread = " x ".join(f"{s:.2g}" for s in states.std(axis=0))
@@ -347,18 +334,16 @@ class Report(eqx.Module):
         ]
         if self.added is not None:
             lines.append(
-                f"inputs       varied beside these states, they would add {self.rank * self.added} numbers"
+                f"candidates   would add {self.rank * self.added} numbers"
             )
         return "\n".join(lines)
 
 
 def report(
-    latents,
+    steps: Steps | MaximumEntropy | Connector,
     embedding: Embedding | None = None,
     *,
     noise=None,
-    inputs=None,
-    lengths=None,
     activation: Activation | None = None,
     size: float = 1.0,
     candidates=None,
@@ -367,72 +352,44 @@ def report(
 
     **Arguments**
 
-    - `latents`: `Latents` of a recording, or an array (trial, time, rank) or (state, rank).
-    - `embedding`: of the recorded neurons; by default that of the `Latents`.
-    - `noise`: standard deviation of one coordinate of one measured drift $Y_t=(z_{t+1}-(1-\alpha)z_t)/\alpha$; for a fit
-      by `lr.maxent`, the root of its smallest held-out error.
-    - `inputs`: (..., input) that were given; zero by default. `lengths`: (trial,) valid times, all by default.
-    - `activation`: by default that of the `Latents`, or tanh.
+    - `steps`: `Steps` of the data; or a fit of `lr.maxent` or a `Connector`, which know all but `size`.
+    - `embedding`: of the recorded neurons, beside `Steps`.
+    - `noise`: standard deviation of one coordinate of one drift target $Y_t$; by default that of the fit.
+    - `activation`: of the recorded neurons; by default that of the fit, or tanh.
     - `size`: $s_0$, prior standard deviation of the coefficient of a mode, in the unit of n.
-    - `candidates`: (..., input) that could be given with the same states, to see what they would add.
+    - `candidates`: `Steps` of an experiment that could be done, such as other inputs at the same states: what it would add.
 
-    Every visited state counts as a measurement; of more than 4,000 the spectrum takes every k-th.
+    Every step counts as a measurement, its copies as one; the spectrum is that of at most 4,000 explored states.
 
-    **Raises** `ValueError` for a missing or non-positive noise, no states, inputs for an embedding without b, shapes
-    that disagree; `TypeError` for a `Recording`, whose latents are not inferred yet.
+    **Raises** `ValueError` for a missing or non-positive noise, an embedding that does not go with the steps; `TypeError` for anything but these.
 
     >>> import jax.random as jr
     >>> from lrcore import systems
+    >>> from lrcore.steps import steps
     >>> net = systems.ring().sample(jr.key(0), 200)
-    >>> report(systems.trajectories(net, points=4), net.embedding, noise=0.1)
+    >>> report(steps(systems.trajectories(net, points=4), alpha=0.1), net.embedding, noise=0.1)
     Of 400 weights n of 200 neurons the data determine ... numbers.
-    visited      1,616 steps, standard deviation ...
+    visited      1,600 steps, standard deviation ...
     identified   ... functions of e for each of the 2 coordinates of n, to a tenth of their prior (1)
     ...
     """
+    model = steps.maxent if isinstance(steps, Connector) else steps
+    if isinstance(model, MaximumEntropy):
+        if embedding is not None:
+            raise ValueError("embedding: expected none beside a fit, which has its own")
+        noise = model.noise if noise is None else noise
+        steps, embedding, activation = model.steps, model.embedding, activation or model.activation
     noise = _noise(noise)
-    if isinstance(latents, Recording):
-        raise TypeError(
-            "latents: expected those of a recording, got the Recording: infer them first, lr.latents.smooth(recording, rank)"
-        )
-    if isinstance(latents, Latents):
-        embedding = latents.embedding if embedding is None else embedding
-        activation = activation or latents.activation
-        inputs = latents.inputs if inputs is None and embedding.n_inputs else inputs
-        latents, lengths = latents.z, latents.lengths
-    if embedding is None:
-        raise ValueError(
-            "embedding: expected that of the recorded neurons beside an array of latents, got None"
-        )
-    activation = activation or "tanh"
-    latents = np.asarray(checks.array("latents", latents, ("...", "rank"), padded=True))
-    keep = np.ones(latents.shape[:-1], bool)
-    if latents.ndim == 3:
-        valid = checks.lengths(lengths, *latents.shape[:2])
-        keep = np.arange(latents.shape[1])[None] < valid[:, None]
-    elif lengths is not None:
-        raise ValueError(f"lengths: expected none for states without trials, got shape {np.shape(lengths)}")
-    steps = int(keep.sum())
-    every = max(-(-steps // _STATES), 1)
 
-    def visited(u, name):
-        if u is None:
-            return None
-        u = checks.array(name, u, ("...", "input"), sizes={"input": embedding.n_inputs}, padded=True)
-        if u.shape[:-1] != keep.shape:
-            raise ValueError(
-                f"{name}: expected leading axes {keep.shape}, as the latents, got {u.shape[:-1]}"
-            )
-        return np.asarray(u)[keep][::every]
+    def known(steps):
+        """The spectrum on steps, and the information that they have on each of its modes."""
+        found = spectrum(embedding, *steps.explored(), activation=activation or "tanh")
+        return found, found.information(noise, steps=steps.measured, size=size)
 
-    def found(u):
-        return spectrum(embedding, latents[keep][::every], u, activation=activation)
-
-    seen = found(visited(inputs, "inputs"))
-    information = seen.information(noise, steps=steps, size=size)
+    steps = matched(steps, embedding)
+    seen, information = known(steps)
     added = None
     if candidates is not None:
-        other = found(visited(candidates, "candidates"))
-        added = int(other.identified(noise, steps=steps, size=size).sum())
-        added -= int((information >= _IDENTIFIED).sum())
-    return Report(seen, information, noise, float(size), steps, embedding.rank, added)
+        other = known(matched(candidates, embedding))[1]
+        added = int((other >= _IDENTIFIED).sum() - (information >= _IDENTIFIED).sum())
+    return Report(seen, information, noise, float(size), steps.measured, embedding.rank, added)

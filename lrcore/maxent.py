@@ -12,9 +12,11 @@ from tqdm import tqdm
 
 from . import checks
 from .activation import Activation, resolve
-from .network import Embedding, LowRankNetwork
+from .checks import x64
+from .network import Embedding, LowRankNetwork, columns, population_rates
+from .steps import Steps, given
 
-# Time steps whose features are held at once: 4,096 of 1,000 neurons are 33 MB in float64.
+# Steps whose features are held at once: 4,096 of 1,000 neurons are 33 MB in float64.
 _BLOCK = 4096
 
 
@@ -24,43 +26,47 @@ class MaximumEntropy(eqx.Module):
     $$\hat N=\arg\min\|Y-\tfrac1N X\hat N\|^2+\rho\|\hat N\|^2,\qquad
       \bar n(e)=\sum_t w_t\,\phi(m\cdot z_t+b\cdot u_t+d),\qquad w=\frac{Y-\frac1N X\hat N}{\rho N}$$
 
-    with $X_{ti}=\phi(h_i(t))$ and $Y_t=(z_{t+1}-(1-\alpha)z_t)/\alpha$, an estimate of $F(z_t,u_t)$. Made by `fit`.
+    with $X_{ti}=\phi(h_i(t))$ and $z_t,u_t,Y_t$ of `Steps`. Made by `fit`.
 
+    - `steps`: what was regressed on. `weights`: $w_t$ (step, rank).
     - `embedding`, `n`: the neurons of the solve and their $\hat N$ (neuron, rank).
-    - `states`, `inputs`, `weights`: $z_t$ (step, rank), $u_t$ (step, input) and $w_t$ (step, rank).
     - `ridge`: $\rho$; `ridges`, `held_out`, `accepted`: the path that was tried (empty for a given ridge), its error on
       held-out trials (mean square of one coordinate of $Y$), and how much above the best error is still accepted.
 
     Source: Kim et al. (2026), arXiv:2603.26506, section 3; the representer and the posterior are ours.
     """
 
+    steps: Steps
     embedding: Embedding
     n: Float[np.ndarray, "neuron rank"]
-    states: Float[np.ndarray, "step rank"]
-    inputs: Float[np.ndarray, "step input"]
     weights: Float[np.ndarray, "step rank"]
-    alpha: float
     ridge: float
     ridges: Float[np.ndarray, " ridge"]
     held_out: Float[np.ndarray, " ridge"]
     accepted: Float[np.ndarray, " ridge"]
     activation: Activation = eqx.field(static=True)
 
+    @property
+    def noise(self) -> float:
+        """Standard deviation of one coordinate of one drift target around the fit: on held-out trials, where there were."""
+        if len(self.held_out):
+            return float(np.sqrt(self.held_out.min()))
+        return float(self.ridge * len(self.n) * np.sqrt(np.mean(self.weights**2)))
+
     def conditional_mean(self, e) -> Float[Array, "... rank"]:
         r"""$\bar n(e)$ at any embedding: an `Embedding` or an array (..., embedding) of the columns (m, b, d).
 
         Computed in float64 (the weights cancel), in the precision at hand inside a jit.
         """
-        e = e.array if isinstance(e, Embedding) else e
-        width = self.embedding.array.shape[1]
-        e = checks.array("e", e, ("...", "embedding"), sizes={"embedding": width})
+        width = self.embedding.width
+        e = columns(e, width)
         flat = e.reshape(-1, width)
-        phi = resolve(self.activation)
+        phi, bias = resolve(self.activation), self.embedding.d is not None
         precision = contextlib.nullcontext() if checks.is_traced(e) else x64()
         with precision:
             total = 0.0
-            for z, u, w in _blocks(self.states, self.inputs, self.weights):
-                total = total + _represent(flat, z, u, w, phi, self.embedding.d is not None)
+            for z, u, w in _blocks(self.steps.z, self.steps.u, self.weights):
+                total = total + _represent(flat, z, u, w, bias, phi)
         return jnp.asarray(total, jnp.float32).reshape(*e.shape[:-1], self.n.shape[1])
 
     def network(self, tau: float = 1.0) -> LowRankNetwork:
@@ -84,60 +90,34 @@ class MaximumEntropy(eqx.Module):
         """
         embedding = embedding or self.embedding
         sigma = checks.positive("sigma", sigma, zero=True)
-        ridge = self.ridge * self.embedding.n_neurons / embedding.n_neurons
-        # The targets follow from the representer: Y = X n / N + rho N w.
-        own = _features(self.embedding, self.activation)
-        target = np.concatenate(
-            [
-                np.asarray(own(z, u)) @ self.n / len(self.n) + self.ridge * len(self.n) * w
-                for z, u, w in _blocks(self.states, self.inputs, self.weights)
-            ]
-        )
-        gram, cross = _accumulate(embedding, self.activation, self.states, self.inputs, target)
+        n = embedding.n_neurons
+        ridge = self.ridge * self.embedding.n_neurons / n
+        steps = self.steps
+        gram, cross = _normal_equations(embedding, self.activation, steps.z, steps.u, steps.y)
         values, vectors = _eigen(gram)
         noise = np.asarray(jax.random.normal(key, cross.shape), np.float64)
-        strength = ridge * embedding.n_neurons**2
-        mean = embedding.n_neurons * vectors @ ((vectors.T @ cross) / (values + strength)[:, None])
-        draw = mean + sigma * vectors @ (noise / np.sqrt(1 + values / strength)[:, None])
-        return LowRankNetwork(
-            embedding.m,
-            draw.astype(np.float32),
-            embedding.b,
-            embedding.d,
-            activation=self.activation,
-            tau=tau,
-        )
+        spread = vectors @ (noise / np.sqrt(1 + values / (ridge * n**2))[:, None])
+        draw = (ridge_solution(values, vectors, cross, ridge) + sigma * spread).astype(np.float32)
+        e = embedding
+        return LowRankNetwork(e.m, draw, e.b, e.d, activation=self.activation, tau=tau)
 
 
 def fit(
-    latents,
+    steps: Steps,
     embedding: Embedding,
     *,
-    inputs=None,
-    lengths=None,
-    alpha: float,
     activation: Activation = "tanh",
-    drift=None,
-    copies: int = 1,
     ridge: float | None = None,
     tolerance: float = 3e-4,
     folds: int = 5,
     progress: bool = False,
 ) -> MaximumEntropy:
-    r"""The maximum-entropy conditional mean of n given e, from latent trajectories and the neurons' embedding.
+    r"""The maximum-entropy conditional mean of n given e, from measured drifts and the neurons' embedding.
 
     **Arguments**
 
-    - `latents`: (trial, time, rank); steps from one time to the next are used, each trial on its own.
-    - `embedding`: of the N neurons that stand for p(e).
-    - `inputs`: (trial, time, input), or one step shorter; `inputs[:, t]` drives the step from t to t+1.
-    - `lengths`: (trial,) valid times of each trial; all by default.
-    - `alpha`: $\Delta t/\tau$, in (0, 1].
-    - `drift`: (trial, time - 1, rank), estimates of $F(z_t,u_t)$ to take for Y. By default those of the latents. Where latents are
-      noisy, their error enters X and Y together and Y looks predictable: by -(1 - alpha) / alpha times the error. Estimates whose
-      errors are independent of those of `latents` average out: see `lr.rates.halves` and `lr.latents.StateSpaceFit.draws`.
-    - `copies`: how often all trials stand one after another in `latents`, each time estimated otherwise; a trial and its copies are
-      held out together.
+    - `steps`: states, inputs and drift targets: `lr.steps(latents, alpha=...)`, or `.steps()` of what has latents.
+    - `embedding`: of the N neurons that stand for p(e); with b exactly where the steps have inputs.
     - `ridge`: $\rho$. By default the largest on a path whose error on held-out trials exceeds the best by no more than
       one standard error of the paired differences over trials, or by `tolerance` squared times the mean square of Y,
       whichever is larger: no more structure than the data ask for. Cross-validation alone would drive $\rho$ to zero on
@@ -145,167 +125,100 @@ def fit(
     - `tolerance`: relative error of the drift that is not worth a smaller ridge. The default is for neurons that are the
       whole network, or nearly. N neurons that are a sample of a larger network give its drift only to about
       $N^{-1/2}$: set this then.
-    - `folds`: parts into which the trials are cut to choose the ridge.
+    - `folds`: parts into which the trials are cut to choose the ridge; copies of a trial are held out together.
 
     Features and their Gram matrix are accumulated in float64 over blocks of time, so that memory does not grow with the
     length of the recording, and the system is solved through its eigenvectors (accurate to condition numbers of 1e10).
 
-    **Raises** `ValueError` for shapes that disagree, fewer neurons than latents, an embedding whose m is
-    rank-deficient, `alpha` outside (0, 1], a single trial where the ridge is to be chosen.
+    **Raises** `TypeError` for anything but `Steps` and an `Embedding`; `ValueError` where these disagree in rank or inputs,
+    for an embedding whose m is rank-deficient, and for a single trial where the ridge is to be chosen.
 
     Source: Kim et al. (2026), arXiv:2603.26506, section 3; the rule for the ridge is ours.
 
     >>> import jax.random as jr
     >>> from lrcore import systems
+    >>> from lrcore.steps import steps
     >>> net = systems.ring().sample(jr.key(0), 200)
-    >>> found = fit(systems.trajectories(net, points=5), net.embedding, alpha=0.1)
+    >>> found = fit(steps(systems.trajectories(net, points=5), alpha=0.1), net.embedding)
     >>> found.conditional_mean(net.embedding).shape
     (200, 2)
     """
-    z, u, y, trial = transitions(latents, embedding, inputs=inputs, lengths=lengths, alpha=alpha)
-    if drift is not None:
-        y = _given_drift(drift, np.shape(latents), lengths)
+    steps = matched(steps, embedding)
     resolve(activation)
     tolerance = checks.positive("tolerance", tolerance, zero=True)
-    folds, copies = checks.count("folds", folds, least=2), checks.count("copies", copies)
-    n, n_trials = embedding.n_neurons, int(trial[-1]) + 1
+    folds = checks.count("folds", folds, least=2)
+    z, u, y, n = steps.z, steps.u, steps.y, embedding.n_neurons
     ridges = held_out = accepted = np.zeros(0)
     if ridge is not None:
         ridge = checks.positive("ridge", ridge)
-        gram, cross = _accumulate(embedding, activation, z, u, y, progress)
+        gram, cross = _normal_equations(embedding, activation, z, u, y, progress)
         values, vectors = _eigen(gram)
     else:
-        if n_trials < 2 * copies:
+        trial = np.unique(steps.trial, return_inverse=True)[1]
+        n_trials = int(trial.max()) + 1
+        if n_trials < 2:
             raise ValueError(
-                "latents: expected at least two trials to choose the ridge on held-out ones, got one: give `ridge`, or "
+                "steps: expected at least two trials to choose the ridge on held-out ones, got one: give `ridge`, or "
                 "cut the recording into trials"
             )
-        if n_trials % copies:
-            raise ValueError(f"copies: expected a divisor of the {n_trials} trials, got {copies}")
-        own = n_trials // copies
-        fold = np.tile(np.random.default_rng(0).permutation(own) % min(folds, own), copies)
+        fold = np.random.default_rng(0).permutation(n_trials) % min(folds, n_trials)
         rows = [np.flatnonzero(fold[trial] == k) for k in range(fold.max() + 1)]
-        parts = [_accumulate(embedding, activation, z[r], u[r], y[r], progress) for r in rows]
-        gram, cross = (sum(part[i] for part in parts) for i in (0, 1))
+        parts = [_normal_equations(embedding, activation, z[r], u[r], y[r], progress) for r in rows]
+        gram, cross = sum(part[0] for part in parts), sum(part[1] for part in parts)
         values, vectors = _eigen(gram)
         ridges = values[-1] / n**2 * np.logspace(-13, 0, 53)
         errors = np.empty((n_trials, len(ridges)))
         for r, part in zip(rows, parts, strict=True):
-            _held_out(
-                errors,
-                ridges,
-                gram - part[0],
-                cross - part[1],
-                embedding,
-                activation,
-                z[r],
-                u[r],
-                y[r],
-                trial[r],
-            )
-        errors = errors.reshape(copies, own, -1).mean(axis=0)
+            rest = (gram - part[0], cross - part[1])
+            _held_out(errors, ridges, *rest, embedding, activation, z[r], u[r], y[r], trial[r])
         ridge, held_out, accepted = _choose(ridges, errors, tolerance**2 * float(np.mean(y**2)))
-    solution = n * vectors @ ((vectors.T @ cross) / (values + ridge * n**2)[:, None])
+    solution = ridge_solution(values, vectors, cross, ridge)
     features = _features(embedding, activation)
     fitted = [np.asarray(features(*block)) @ solution / n for block in _blocks(z, u)]
     weights = (y - np.concatenate(fitted)) / (ridge * n)
     return MaximumEntropy(
-        embedding,
-        solution,
-        z,
-        u,
-        weights,
-        float(alpha),
-        float(ridge),
-        ridges,
-        held_out,
-        accepted,
-        activation,
+        steps, embedding, solution, weights, float(ridge), ridges, held_out, accepted, activation
     )
 
 
-def transitions(latents, embedding: Embedding, *, inputs=None, lengths=None, alpha: float) -> tuple:
-    r"""All steps of all trials: $z_t$ (step, rank), $u_t$ (step, input), $Y_t$ (step, rank), trial (step,), float64.
+def ridge_solution(values, vectors, cross, ridge) -> Float[np.ndarray, "neuron rank ..."]:
+    r"""$\hat N=N\,(X^\top X+\rho N^2 I)^{-1}X^\top Y$ from the eigenvalues (neuron,) and eigenvectors of $X^\top X$.
 
-    Everything that is fitted to latents comes in by this door; see `fit` for the arguments and the errors.
+    - `cross`: $X^\top Y$ (neuron, rank). `ridge`: $\rho$, or a path of them (ridge,) for solutions (neuron, rank, ridge).
 
-    >>> import numpy as np
-    >>> z, u, y, trial = transitions(np.zeros((3, 5, 1)), Embedding(np.ones((2, 1))), lengths=[5, 2, 3], alpha=0.1)
-    >>> len(z), trial.tolist()
-    (7, [0, 0, 0, 0, 1, 2, 2])
+    >>> ridge_solution(np.ones(2), np.eye(2), np.ones((2, 1)), 0.25).tolist()
+    [[1.0], [1.0]]
     """
+    n, path = len(values), np.atleast_1d(ridge)
+    shrunk = (vectors.T @ cross)[:, :, None] / (values[:, None] + path * n**2)[:, None, :]
+    solutions = n * (vectors @ shrunk.reshape(n, -1)).reshape(*cross.shape, len(path))
+    return solutions if np.ndim(ridge) else solutions[..., 0]
+
+
+def matched(steps: Steps, embedding: Embedding) -> Steps:
+    """Steps that go with an embedding: everything that is fitted comes in by this door; see `fit` for the errors."""
+    steps = given(steps)
     if not isinstance(embedding, Embedding):
         raise TypeError(
             f"embedding: expected an lr.Embedding, got {type(embedding).__name__}: lr.Embedding(m, b, d)"
         )
-    if np.ndim(latents) == 2:
-        latents = latents[None]
-    latents = np.asarray(latents)
-    n_time = latents.shape[1] if latents.ndim == 3 else 0
-    valid = checks.lengths(lengths, len(latents), n_time) if latents.ndim == 3 else None
-    if valid is not None:
-        # Beyond a trial's length anything may stand, also NaN.
-        inside = np.arange(n_time)[None, :] < valid[:, None]
-        if not inside.all():
-            latents = np.where(inside[..., None], latents, 0)
-    latents = checks.array("latents", latents, ("trial", "time", "rank"), sizes={"rank": embedding.rank})
-    alpha = checks.positive("alpha", alpha)
-    if alpha > 1:
-        raise ValueError(f"alpha: expected dt / tau in (0, 1], got {alpha}")
+    if embedding.rank != steps.rank:
+        raise ValueError(
+            f"embedding: expected m of rank {steps.rank}, that of the steps, got {embedding.rank}: are they of one fit?"
+        )
+    if embedding.n_inputs != steps.n_inputs:
+        raise ValueError(
+            f"steps: expected {embedding.n_inputs or 'no'} inputs, as the embedding has {embedding.n_inputs or 'no'} columns "
+            f"of b, got {steps.n_inputs or 'none'}: give lr.steps the inputs and lr.Embedding(m, b, d) the neurons' input "
+            "weights, or neither"
+        )
     spread = np.linalg.svd(np.asarray(embedding.m, np.float64), compute_uv=False)
     if spread[-1] <= 1e-6 * spread[0]:
         raise ValueError(
             f"embedding: expected m of full column rank {embedding.rank}, got singular values from {spread[0]:.3g} down to "
             f"{spread[-1]:.3g}: lower the rank of the latents"
         )
-    if inputs is None:
-        if embedding.n_inputs:
-            raise ValueError(
-                f"inputs: expected (trial, time, {embedding.n_inputs}), as the embedding has b, got None"
-            )
-        inputs = np.zeros((*latents.shape[:2], 0))
-    elif not embedding.n_inputs:
-        raise ValueError(
-            f"inputs: expected none, as the embedding has no b, got shape {np.shape(inputs)}: leave them out, or give "
-            "lr.Embedding(m, b, d) the neurons' input weights"
-        )
-    else:
-        inputs = np.asarray(inputs)
-        if inputs.ndim == 3 and inputs.shape[1] == n_time:
-            inputs = inputs[:, :-1]
-        if inputs.ndim == 3 and inputs.shape[:1] == latents.shape[:1] and inputs.shape[1] == n_time - 1:
-            inputs = np.where(inside[:, 1:, None], inputs, 0)
-        sizes = {"trial": len(latents), "time": n_time - 1, "input": embedding.n_inputs}
-        inputs = checks.array("inputs", inputs, ("trial", "time", "input"), sizes=sizes)
-        inputs = np.concatenate([inputs, np.zeros_like(inputs[:, :1])], axis=1)
-    steps = np.arange(n_time - 1)[None, :] < (valid - 1)[:, None]
-    here = latents[:, :-1][steps].astype(np.float64)
-    following = latents[:, 1:][steps].astype(np.float64)
-    trial = np.repeat(np.arange(len(latents)), valid - 1)
-    return here, inputs[:, :-1][steps].astype(np.float64), (following - (1 - alpha) * here) / alpha, trial
-
-
-def _given_drift(drift, shape, lengths) -> np.ndarray:
-    """Estimates of the drift (step, rank), in the order of `transitions`."""
-    trials, time, rank = shape if len(shape) == 3 else (1, *shape)
-    drift = np.asarray(drift)
-    drift = drift[None] if drift.ndim == 2 else drift
-    steps = np.arange(time - 1)[None, :] < (checks.lengths(lengths, trials, time) - 1)[:, None]
-    if drift.shape != (trials, time - 1, rank):
-        raise ValueError(
-            f"drift: expected the shape {(trials, time - 1, rank)} of (trial, time - 1, rank), got {drift.shape}"
-        )
-    drift = np.where(steps[..., None], drift, 0)
-    return checks.array("drift", drift, ("trial", "time", "rank"))[steps].astype(np.float64)
-
-
-def x64():
-    """A context in which jax computes in float64, whatever the global setting."""
-    # The public name came with jax 0.8.
-    enable = getattr(jax, "enable_x64", None)
-    if not callable(enable):
-        from jax.experimental import enable_x64 as enable
-    return enable(True)
+    return steps
 
 
 def _blocks(*arrays) -> Iterator[tuple]:
@@ -315,58 +228,41 @@ def _blocks(*arrays) -> Iterator[tuple]:
 
 def _features(embedding: Embedding, activation: Activation) -> Callable:
     """(z, u) -> phi(h) of a block of steps, (step, neuron) in float64."""
-    parts = [
-        None if part is None else np.asarray(part, np.float64)
-        for part in (embedding.m, embedding.b, embedding.d)
-    ]
-    phi = resolve(activation)
+    e, bias, phi = np.asarray(embedding.array, np.float64), embedding.d is not None, resolve(activation)
 
     def features(z, u):
         with x64():
-            return _rates(z, u, *parts, phi)
+            return _rates(e, z, u, bias, phi)
 
     return features
 
 
 @eqx.filter_jit
-def _rates(z, u, m, b, d, phi):
-    h = z @ m.T
-    if b is not None:
-        h = h + u @ b.T
-    if d is not None:
-        h = h + jnp.broadcast_to(d, h.shape)
-    return phi(h)
+def _rates(e, z, u, bias, phi):
+    return population_rates(e, z, u, bias=bias, phi=phi)
 
 
 @eqx.filter_jit
-def _represent(e, z, u, w, phi, bias):
-    rank, inputs = z.shape[1], u.shape[1]
-    e = e.astype(jnp.result_type(float))
-    b = e[:, rank : rank + inputs] if inputs else None
-    return _rates(z, u, e[:, :rank], b, e[:, rank + inputs] if bias else None, phi).T @ w
+def _represent(e, z, u, w, bias, phi):
+    return population_rates(e.astype(jnp.result_type(float)), z, u, bias=bias, phi=phi).T @ w
 
 
 @eqx.filter_jit
-def _products(z, u, y, m, b, d, phi):
-    x = _rates(z, u, m, b, d, phi)
+def _products(e, z, u, y, bias, phi):
+    x = population_rates(e, z, u, bias=bias, phi=phi)
     return x.T @ x, x.T @ y
 
 
-def _accumulate(embedding, activation, z, u, y, progress=False) -> tuple[np.ndarray, np.ndarray]:
+def _normal_equations(embedding, activation, z, u, y, progress=False) -> tuple[np.ndarray, np.ndarray]:
     """X^T X (neuron, neuron) and X^T Y (neuron, rank) in float64."""
-    parts = [
-        None if part is None else np.asarray(part, np.float64)
-        for part in (embedding.m, embedding.b, embedding.d)
-    ]
-    phi = resolve(activation)
+    e, bias, phi = np.asarray(embedding.array, np.float64), embedding.d is not None, resolve(activation)
     gram = cross = 0.0
     with x64():
         n_blocks = -(-len(z) // _BLOCK)
         # A bar that would be gone at once is not shown.
         shown = progress and n_blocks > 20
-        blocks = tqdm(_blocks(z, u, y), total=n_blocks, desc="features", disable=not shown, leave=False)
-        for block in blocks:
-            products = _products(*block, *parts, phi)
+        for block in tqdm(_blocks(z, u, y), total=n_blocks, desc="features", disable=not shown, leave=False):
+            products = _products(e, *block, bias, phi)
             gram, cross = gram + products[0], cross + products[1]
         return np.asarray(gram), np.asarray(cross)
 
@@ -383,10 +279,8 @@ def _eigen(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _held_out(errors, ridges, gram, cross, embedding, activation, z, u, y, trial) -> None:
     """Write the mean square error of each held-out trial on the whole path of ridges into its row of `errors`."""
     n = embedding.n_neurons
-    values, vectors = _eigen(gram)
     # All solutions of the path side by side: (neuron, rank x ridge).
-    shrunk = (vectors.T @ cross)[:, :, None] / (values[:, None] + ridges * n**2)[:, None, :]
-    solutions = vectors @ shrunk.reshape(n, -1)
+    solutions = ridge_solution(*_eigen(gram), cross, ridges).reshape(n, -1) / n
     features = _features(embedding, activation)
     squares = np.zeros((errors.shape[0], len(ridges)))
     for z_, u_, y_, trial_ in _blocks(z, u, y, trial):

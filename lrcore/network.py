@@ -1,5 +1,7 @@
 """Low-rank recurrent networks: from connectivity vectors to latent dynamics."""
 
+from collections.abc import Callable
+
 import diffrax
 import equinox as eqx
 import jax
@@ -10,21 +12,31 @@ from jaxtyping import Array, Float
 
 from . import checks
 from .activation import Activation, resolve
-
-
-def _float(value) -> Array:
-    """To a jax array of the default float type (float64 only where the caller enabled it)."""
-    value = jnp.asarray(value)
-    return value if jnp.issubdtype(value.dtype, jnp.floating) else value.astype(jnp.float32)
+from .checks import floats
 
 
 def states(z, u, rank: int, n_inputs: int) -> tuple[Array, Array]:
     """States (..., rank) and inputs (..., input), checked and broadcast to the same leading axes; no input is 0."""
-    z = _float(checks.array("z", z, ("...", "rank"), sizes={"rank": rank}))
+    z = floats(checks.array("z", z, ("...", "rank"), sizes={"rank": rank}))
     u = jnp.zeros(n_inputs, z.dtype) if u is None else u
-    u = _float(checks.array("u", u, ("...", "input"), sizes={"input": n_inputs}))
+    u = floats(checks.array("u", u, ("...", "input"), sizes={"input": n_inputs}))
     batch = jnp.broadcast_shapes(z.shape[:-1], u.shape[:-1])
     return jnp.broadcast_to(z, (*batch, rank)), jnp.broadcast_to(u, (*batch, n_inputs))
+
+
+def columns(e, width: int, axes: tuple[str, ...] = ("...", "embedding")):
+    """The columns (m, b, d) of an `Embedding`, or an array (..., embedding) of them, checked to be `width`."""
+    e = e.array if isinstance(e, Embedding) else e
+    return checks.array("e", e, axes, sizes={"embedding": width})
+
+
+def population_rates(e, z, u, *, bias: bool, phi: Callable) -> Float[Array, "step neuron"]:
+    r"""$\phi(m\cdot z+b\cdot u+d)$ of columns e (neuron, embedding) at states (step, rank), inputs (step, input)."""
+    rank, cut = z.shape[1], z.shape[1] + u.shape[1]
+    h = z @ e[:, :rank].T
+    if u.shape[1]:
+        h = h + u @ e[:, rank:cut].T
+    return phi(h + jnp.broadcast_to(e[:, cut], h.shape) if bias else h)
 
 
 class Embedding(eqx.Module):
@@ -59,13 +71,13 @@ class Embedding(eqx.Module):
                 f"m: expected at least as many neurons as latent dimensions, got {n} neurons of rank {rank}: "
                 "m has shape (neuron, rank); lower the rank or transpose"
             )
-        self.m = _float(m)
+        self.m = floats(m)
         self.b = self.d = None
         if b is not None:
             b = checks.array("b", b, ("neuron", "input"), sizes={"neuron": n})
-            self.b = _float(b) if b.shape[1] else None
+            self.b = floats(b) if b.shape[1] else None
         if d is not None:
-            self.d = _float(checks.array("d", d, ("neuron",), sizes={"neuron": n}))
+            self.d = floats(checks.array("d", d, ("neuron",), sizes={"neuron": n}))
 
     @property
     def n_neurons(self) -> int:
@@ -83,6 +95,11 @@ class Embedding(eqx.Module):
         return 0 if self.b is None else self.b.shape[1]
 
     @property
+    def width(self) -> int:
+        """Number of columns (m, b, d), R + K + 1 with a bias."""
+        return self.rank + self.n_inputs + (self.d is not None)
+
+    @property
     def array(self) -> Float[Array, "neuron embedding"]:
         """The columns (m, b, d) side by side; parts that are None are left out."""
         parts = [self.m, self.b, None if self.d is None else self.d[:, None]]
@@ -90,8 +107,7 @@ class Embedding(eqx.Module):
 
     def like(self, array) -> "Embedding":
         """Another embedding with the same parts, from its columns (m, b, d): the inverse of `.array`."""
-        width = self.rank + self.n_inputs + (self.d is not None)
-        array = checks.array("embedding", array, ("neuron", "embedding"), sizes={"embedding": width})
+        array = checks.array("embedding", array, ("neuron", "embedding"), sizes={"embedding": self.width})
         cut = self.rank + self.n_inputs
         b = array[:, self.rank : cut] if self.b is not None else None
         return Embedding(array[:, : self.rank], b, array[:, cut] if self.d is not None else None)
@@ -143,7 +159,7 @@ class LowRankNetwork(eqx.Module):
     def __init__(self, m, n, b=None, d=None, *, activation: Activation = "tanh", tau: float = 1.0):
         self.embedding = Embedding(m, b, d)
         sizes = {"neuron": self.embedding.n_neurons, "rank": self.embedding.rank}
-        self.n = _float(checks.array("n", n, ("neuron", "rank"), sizes=sizes))
+        self.n = floats(checks.array("n", n, ("neuron", "rank"), sizes=sizes))
         resolve(activation)
         self.activation = activation
         self.tau = checks.positive("tau", tau)
@@ -190,6 +206,15 @@ class LowRankNetwork(eqx.Module):
         drift = self.drift(z, u)
         return (drift - jnp.asarray(z, drift.dtype)) / self.tau
 
+    def silenced(self, which) -> "LowRankNetwork":
+        """The network in which the neurons `which`, indices or a mask (neuron,), write nothing: their n is 0.
+
+        N stays, and so does what the others write.
+        """
+        writes = np.ones(self.n_neurons, bool)
+        writes[np.asarray(which)] = False
+        return eqx.tree_at(lambda net: net.n, self, jnp.where(writes[:, None], self.n, 0.0))
+
     def recurrent_weights(self) -> Float[Array, "neuron neuron"]:
         r"""$J = \frac1N M N^\top$; row $i$ holds the weights onto neuron $i$."""
         return self.m @ self.n.T / self.n_neurons
@@ -215,7 +240,7 @@ class LowRankNetwork(eqx.Module):
         **Raises** `ValueError` for inputs of another length; `FloatingPointError` when the latents diverge, with
         the step at which they did.
         """
-        z0 = _float(checks.array("z0", z0, ("...", "rank"), sizes={"rank": self.rank}))
+        z0 = floats(checks.array("z0", z0, ("...", "rank"), sizes={"rank": self.rank}))
         if z0.ndim > 2:
             raise ValueError(f"z0: expected (rank,) or (trial, rank), got shape {z0.shape}")
         dt = self.tau / 10 if dt is None else checks.positive("dt", dt)
@@ -230,7 +255,7 @@ class LowRankNetwork(eqx.Module):
         sizes = {"input": self.embedding.n_inputs}
         if steps is not None:
             sizes["time"] = checks.count("steps", steps)
-        inputs = _float(checks.array("inputs", inputs, ("...", "time", "input"), sizes=sizes))
+        inputs = floats(checks.array("inputs", inputs, ("...", "time", "input"), sizes=sizes))
         steps = inputs.shape[-2]
 
         batch = jnp.broadcast_shapes(z0.shape[:-1], inputs.shape[:-2])

@@ -8,10 +8,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from . import checks
-from .connector import Connector
+from .distributions import ConnectivityDistribution
 from .flowfield import FixedPoints
 from .identifiability import Report
-from .maxent import MaximumEntropy
 from .network import LowRankNetwork
 from .recording import Recording
 from .systems import EXTENT
@@ -40,7 +39,7 @@ def panels(n: int, *, width: float = 2.5, height: float = 2.6, **options) -> tup
 
 
 def flow_field(
-    drift: LowRankNetwork | Connector | Callable,
+    drift: LowRankNetwork | ConnectivityDistribution | Callable,
     *,
     extent: float | Sequence[float] = EXTENT,
     u=None,
@@ -55,7 +54,7 @@ def flow_field(
 
     **Arguments**
 
-    - `drift`: a network, a `Connector`, or a function $F(z,u)$, of rank 2.
+    - `drift`: a network, a distribution such as a `Connector`, or a function $F(z,u)$, of rank 2.
     - `extent`: half the side of the square around 0, or (left, right, bottom, top).
     - `u`: one constant input (input,), or None.
     - `trajectories`: (trial, time, 2), drawn on top, each with a dot where it starts; NaN are not drawn.
@@ -67,12 +66,13 @@ def flow_field(
     >>> from lrcore import systems
     >>> ax = flow_field(systems.ring().sample(jr.key(0), 50))
     """
-    rank = getattr(drift, "rank", 2)
-    if rank != 2:
-        raise ValueError(
-            f"drift: expected a rank of 2 for a flow field in a plane, got {rank}: fix the others in a function"
-        )
-    field = getattr(drift, "drift", drift)
+    field = drift
+    if isinstance(drift, LowRankNetwork | ConnectivityDistribution):
+        field = drift.drift
+        if drift.rank != 2:
+            raise ValueError(
+                f"drift: expected a rank of 2 for a flow field in a plane, got {drift.rank}: fix the others in a function"
+            )
     left, right, bottom, top = (-extent, extent, -extent, extent) if np.ndim(extent) == 0 else extent
     x, y = np.linspace(left, right, points), np.linspace(bottom, top, points)
     z = jnp.asarray(np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2), jnp.float32)
@@ -176,7 +176,7 @@ def raster(
     - `colors`: of the rows, one for all or one each from the lowest up.
     - `labels`: of the inputs, the first one lowest.
 
-    >>> from lrcore.datasets import clicks_session
+    >>> from lrcore.recording import clicks_session
     >>> import jax.random as jr
     >>> ax = raster(clicks_session(jr.key(0), n_trials=10).recording, 3)
     """
@@ -296,27 +296,7 @@ def losses(curves: dict[str, np.ndarray], *, smooth: int = 25, ax=None):
         width = min(smooth, len(values))
         mean = np.convolve(values, np.ones(width) / width, "valid")
         ax.plot(np.arange(len(mean)) + width, mean, label=name)
-    ax.set(xlabel="training step", ylabel="flow-matching loss")
-    ax.legend()
-    return ax
-
-
-def ridge_path(found: MaximumEntropy, *, ax=None):
-    r"""Held-out error along the path of ridges, what is accepted above its best, and the choice.
-
-    >>> import jax.random as jr
-    >>> from lrcore import maxent, systems
-    >>> net = systems.ring().sample(jr.key(0), 50)
-    >>> ax = ridge_path(maxent.fit(systems.trajectories(net, points=3), net.embedding, alpha=0.1))
-    """
-    if not len(found.ridges):
-        raise ValueError("found: expected a fit that chose its ridge, got one whose ridge was given")
-    ax = ax or panels(1, width=4.5, height=2.8)[1][0]
-    best = found.held_out.min()
-    ax.loglog(found.ridges, found.held_out, label="held-out error")
-    ax.loglog(found.ridges, best + found.accepted, "--", color=COLORS[5], label="accepted")
-    ax.axvline(found.ridge, color=COLORS[1], label="chosen")
-    ax.set(xlabel=r"ridge $\rho$", ylabel="mean square error")
+    ax.set(xlabel="update", ylabel="flow-matching loss")
     ax.legend()
     return ax
 
@@ -366,9 +346,10 @@ def identified(found: Report):
     **Returns** the figure.
 
     >>> import jax.random as jr
-    >>> from lrcore import identifiability, systems
+    >>> from lrcore import identifiability, steps, systems
     >>> net = systems.ring().sample(jr.key(0), 100)
-    >>> figure = identified(identifiability.report(systems.trajectories(net, points=3), net.embedding, noise=0.1))
+    >>> seen = steps(systems.trajectories(net, points=3), alpha=0.1)
+    >>> figure = identified(identifiability.report(seen, net.embedding, noise=0.1))
     """
     seen, count = found.spectrum, found.modes
     figure, axes = plt.subplots(2, 3, figsize=(7.8, 4.8))

@@ -18,23 +18,24 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from tqdm import tqdm
 
 from . import checks
+from .saving import write_whole
 
 
 class Fit(eqx.Module):
     """What training leaves behind.
 
-    - `model`: the best model on the validation data. Without these the last one; or, after a divergence, the one after the chunk of
-      steps with the lowest mean loss.
-    - `losses`: (step,) training loss of each step that was run.
-    - `validation`: (check,) validation loss after each chunk of steps; empty without validation data.
-    - `best_step`: number of steps after which `model` stood.
+    - `model`: the best model on the validation data. Without these the last one; or, after a divergence, the one after
+      the chunk of updates with the lowest mean loss.
+    - `losses`: (update,) training loss of each update that was run.
+    - `validation`: (check,) validation loss after each chunk of updates; empty without validation data.
+    - `best_update`: number of updates after which `model` stood.
     - `stopped`: why training ended: `"finished"`, `"no progress"`, `"interrupted"` or `"diverged"`.
     """
 
     model: PyTree
-    losses: Float[np.ndarray, " step"]
+    losses: Float[np.ndarray, " update"]
     validation: Float[np.ndarray, " check"]
-    best_step: int
+    best_update: int
     stopped: str
 
 
@@ -47,17 +48,17 @@ class _State(eqx.Module):
     optimizer: PyTree
     step: Array
     best_loss: Array
-    best_step: Array
+    best_update: Array
     losses: Array | np.ndarray
     validation: Array | np.ndarray
 
 
 @functools.cache
-def adam(learning_rate: float, steps: int) -> optax.GradientTransformation:
+def adam(learning_rate: float, updates: int) -> optax.GradientTransformation:
     """Adam with a warm-up, a cosine decay to nothing, and clipped gradients. Cached, so that a second fit compiles
     nothing."""
-    warm = max(steps // 50, 1)
-    rate = optax.warmup_cosine_decay_schedule(0.0, learning_rate, warm, max(steps, warm + 1))
+    warm = max(updates // 50, 1)
+    rate = optax.warmup_cosine_decay_schedule(0.0, learning_rate, warm, max(updates, warm + 1))
     return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
 
 
@@ -67,7 +68,7 @@ def fit(
     data: PyTree,
     *,
     key: PRNGKeyArray,
-    steps: int,
+    updates: int,
     batch_size: int,
     learning_rate: float = 1e-3,
     optimizer: optax.GradientTransformation | None = None,
@@ -87,16 +88,16 @@ def fit(
     - `model`: a PyTree (an `equinox.Module`).
     - `loss`: `loss(model, batch, key)` -> scalar; a module-level function is compiled once for all fits.
     - `data`: PyTree of arrays that share their first axis, from which batches are drawn with replacement.
-    - `key`: step `i` uses `fold_in(key, i)`, so that a resumed run repeats an uninterrupted one exactly.
-    - `steps`, `batch_size`, `learning_rate`: `steps` is rounded up to whole chunks.
-    - `optimizer`: an optax transformation in place of `adam(learning_rate, steps)`.
+    - `key`: update `i` uses `fold_in(key, i)`, so that a resumed run repeats an uninterrupted one exactly.
+    - `updates`, `batch_size`, `learning_rate`: of the parameters; `updates` is rounded up to whole chunks.
+    - `optimizer`: an optax transformation in place of `adam(learning_rate, updates)`.
     - `validation`: data of the same kind; the best model on it is returned.
     - `patience`: stop after this many chunks without a better validation loss.
-    - `average`: validate and return an average of the parameters over about the last tenth of the steps so far, which
+    - `average`: validate and return an average of the parameters over about the last tenth of the updates so far, which
       takes the noise of the batches out of them.
     - `margin`: a later model takes the place of the best one even where its validation loss is larger by less than this
       fraction, as differences of that size are chance.
-    - `chunk`: steps compiled into one scan; between chunks there is validation, progress, checkpoint.
+    - `chunk`: updates compiled into one scan; between chunks there is validation, progress, checkpoint.
     - `checkpoint`: a file. It is written after every chunk, whole or not at all, and an existing one is resumed.
     - `progress`: a progress bar on the error stream, called `name`.
 
@@ -109,14 +110,14 @@ def fit(
     >>> def loss(model, batch, key):
     ...     return jnp.mean((model - batch) ** 2)
     >>> data = jnp.full(10, 3.0)
-    >>> done = fit(jnp.zeros(()), loss, data, key=jr.key(0), steps=300, batch_size=5, learning_rate=0.1, progress=False)
+    >>> done = fit(jnp.zeros(()), loss, data, key=jr.key(0), updates=300, batch_size=5, learning_rate=0.1, progress=False)
     >>> abs(float(done.model) - 3.0) < 0.01, len(done.losses)
     (True, 300)
     """
-    steps, chunk = checks.count("steps", steps), checks.count("chunk", chunk)
+    updates, chunk = checks.count("updates", updates), checks.count("chunk", chunk)
     batch_size = checks.count("batch_size", batch_size)
-    n_chunks = -(-steps // chunk)
-    chunk = -(-steps // n_chunks)
+    n_chunks = -(-updates // chunk)
+    chunk = -(-updates // n_chunks)
     optimizer = optimizer or adam(learning_rate, n_chunks * chunk)
     _same_first_axis("data", data)
     if validation is None:
@@ -134,7 +135,7 @@ def fit(
         best_loss=jnp.asarray(
             np.inf, jnp.result_type(float)
         ),  # not of a weak type, or the second chunk would compile anew
-        best_step=jnp.array(0),
+        best_update=jnp.array(0),
         losses=np.full(n_chunks * chunk, np.nan, np.float32),
         validation=np.full(n_chunks, np.nan, np.float32),
     )
@@ -156,7 +157,7 @@ def fit(
     try:
         while (done := int(state.step)) < n_chunks * chunk:
             check = done // chunk
-            if patience is not None and (check - int(state.best_step) // chunk) > patience:
+            if patience is not None and (check - int(state.best_update) // chunk) > patience:
                 stopped = "no progress"
                 break
             new, losses, score = _run(
@@ -188,21 +189,21 @@ def fit(
     done = int(state.step)
     if stopped == "diverged" and done == 0:
         raise FloatingPointError(
-            f"{name}: the loss is not finite within the first {chunk} steps: lower learning_rate, check the data"
+            f"{name}: the loss is not finite within the first {chunk} updates: lower learning_rate, check the data"
         )
     judged = validation is not None or stopped == "diverged"
     return Fit(
         model=eqx.combine(state.best if judged else state.average, static),
         losses=state.losses[:done],
         validation=state.validation[: done // chunk] if validation is not None else state.validation[:0],
-        best_step=int(state.best_step) if judged else done,
+        best_update=int(state.best_update) if judged else done,
         stopped=stopped,
     )
 
 
 @eqx.filter_jit
 def _run(state, static, loss, data, validation, key, optimizer, batch_size, chunk, average, margin):
-    """`chunk` steps in one scan, then the validation loss."""
+    """`chunk` updates in one scan, then the validation loss."""
     size = len(jax.tree.leaves(data)[0])
 
     def step(carry, index):
@@ -235,7 +236,7 @@ def _run(state, static, loss, data, validation, key, optimizer, batch_size, chun
         optimizer=moments,
         step=done,
         best_loss=jnp.fmin(score, state.best_loss),
-        best_step=jnp.where(better, done, state.best_step),
+        best_update=jnp.where(better, done, state.best_update),
         losses=state.losses,
         validation=state.validation,
     )
@@ -259,7 +260,7 @@ def _fingerprint(settings: list, *trees: Any) -> str:
     return digest.hexdigest()
 
 
-_MAGIC = b"lrcore checkpoint 1\n"
+_MAGIC = b"lrcore checkpoint 2\n"
 
 
 def _save(path, state: _State, mark: str) -> None:
@@ -287,15 +288,3 @@ def _load(path, state: _State, mark: str) -> _State:
             raise ValueError(
                 f"checkpoint: {path} is damaged or truncated: remove it to start anew"
             ) from error
-
-
-def write_whole(path, write: Callable) -> None:
-    """Write a file whole or not at all: to a neighbour first, which then takes its place."""
-    path = Path(path)
-    neighbour = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with open(neighbour, "wb") as file:
-            write(file)
-        os.replace(neighbour, path)
-    finally:
-        neighbour.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Structure in weights: how many clusters, and whether the dynamics ask for them."""
+"""Clusters of weights: how many there are, and whether the dynamics ask for them."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from .network import LowRankNetwork
 
 
 class Clusters(eqx.Module):
-    """Mixtures of Gaussians by number of components, made by `clusters`.
+    """Mixtures of Gaussians by number of components, made by `fit`.
 
     - `log_likelihood`: (component,) held-out nats per neuron of 1, 2, ... components; `spread`: (component,) its standard
       error over folds, of the paired difference from the best.
@@ -27,7 +27,7 @@ class Clusters(eqx.Module):
         return 1 + int((self.log_likelihood >= self.log_likelihood.max() - self.spread).argmax())
 
 
-def clusters(weights, *, key: PRNGKeyArray, most: int = 8, folds: int = 5, starts: int = 3) -> Clusters:
+def fit(weights, *, key: PRNGKeyArray, most: int = 8, folds: int = 5, starts: int = 3) -> Clusters:
     """Number of clusters by cross-validated likelihood of Gaussian mixtures with full covariances.
 
     **Arguments**
@@ -39,7 +39,7 @@ def clusters(weights, *, key: PRNGKeyArray, most: int = 8, folds: int = 5, start
 
     >>> import jax.random as jr, numpy as np
     >>> x = np.random.default_rng(0).normal(size=(400, 1)) + np.repeat([[-4.0], [4.0]], 200, axis=0)
-    >>> clusters(x, key=jr.key(0), most=4).count
+    >>> fit(x, key=jr.key(0), most=4).count
     2
     """
     from sklearn.mixture import GaussianMixture
@@ -64,7 +64,7 @@ def clusters(weights, *, key: PRNGKeyArray, most: int = 8, folds: int = 5, start
     return Clusters(mean, behind.std(axis=0, ddof=1) / np.sqrt(folds))
 
 
-class Structure(NamedTuple):
+class RequiredClusters(NamedTuple):
     """Clusters of a fitted network, made by `required`: as fitted, in what the dynamics ask for, and in the rest."""
 
     fitted: Clusters
@@ -74,7 +74,7 @@ class Structure(NamedTuple):
 
 def required(
     network: LowRankNetwork, conditional_mean, *, key: PRNGKeyArray, sigma: float = 1.0, **options
-) -> Structure:
+) -> RequiredClusters:
     r"""Is the structure of fitted weights in $g(e)=\mathbb E[n\mid e]$, or only in n given e?
 
     Counts clusters three times: in n as fitted; in $n=g(e)+\sigma\xi$, which has the same dynamics and nothing that they do not
@@ -85,7 +85,7 @@ def required(
 
     - `network`: with the fitted n. `conditional_mean`: $g$, a function of the embedding: that of a `Connector`, of
       `lr.maxent`, or the truth.
-    - `sigma`: of the Gaussian around g; as in `Connector`. `options`: of `clusters`.
+    - `sigma`: of the Gaussian around g; as in `Connector`. `options`: of `fit`.
 
     Source: ours.
 
@@ -103,4 +103,4 @@ def required(
     n = np.asarray(network.n, float)
     sigma = checks.positive("sigma", sigma, zero=True)
     drawn = g + sigma * np.asarray(jr.normal(noise_key, g.shape), float)
-    return Structure(*(clusters(part, key=key, **options) for part in (n, drawn, n - g)))
+    return RequiredClusters(*(fit(part, key=key, **options) for part in (n, drawn, n - g)))

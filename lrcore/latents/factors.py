@@ -6,49 +6,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
-from . import checks
-from .activation import Activation, resolve
-from .network import Embedding, _float
-from .recording import Recording
-
-
-class Latents(eqx.Module):
-    r"""Latent states of a recording, and how each of its neurons reads them.
-
-    $$r_i(t) = s_i\,\phi(m_i\cdot z_t + d_i)$$
-
-    - `z`: (trial, time, rank), the latents; 0 beyond a trial's length.
-    - `lengths`: (trial,), valid bins of each trial.
-    - `embedding`: m (neuron, rank) and d (neuron,); there is no b, as the read-out has no direct input.
-    - `scale`: (neuron,), $s_i$: in Hz for spikes, 1 for rates.
-    - `inputs`: (trial, time, input), those of the recording, or None.
-    - `bin_width`: in seconds.
-    - `activation`: $\phi$ of the read-out, "softplus" for spikes and "linear" for rates.
-    """
-
-    z: Float[Array, "trial time rank"]
-    lengths: Int[np.ndarray, " trial"]
-    embedding: Embedding
-    scale: Float[Array, " neuron"]
-    inputs: Float[Array, "trial time input"] | None
-    bin_width: float = eqx.field(static=True)
-    activation: Activation = eqx.field(static=True)
-
-    @property
-    def rank(self) -> int:
-        """R."""
-        return self.z.shape[2]
-
-    @property
-    def mask(self) -> Bool[np.ndarray, "trial time"]:
-        """Where the trials are: True in valid bins, False in padding."""
-        return Recording.mask_of(self.lengths, self.z.shape[1])
-
-    def rates(self) -> Float[Array, "trial time neuron"]:
-        """The rates that the latents and the embedding say, in Hz (in the unit of the recording for rates)."""
-        return self.scale[None, None] * resolve(self.activation)(self.embedding.potential(self.z))
+from .. import checks
+from ..checks import floats
+from ..network import Embedding
+from ..recording import Recording
+from .latents import Latents
 
 
 def smooth(recording, rank, *, width=None) -> Latents:
@@ -85,7 +49,7 @@ def smooth(recording, rank, *, width=None) -> Latents:
     Source: Anscombe (1948), Biometrika 35, 246; Yu et al. (2009), J. Neurophysiol. 102, 614 (two-stage methods).
 
     >>> import jax.random as jr
-    >>> from lrcore.datasets import clicks_session
+    >>> from lrcore.recording import clicks_session
     >>> latents = smooth(clicks_session(jr.key(0), n_trials=40).recording, 2)
     >>> latents.z.shape, latents.embedding.m.shape
     ((40, 100, 2), (80, 2))
@@ -133,13 +97,13 @@ def smooth(recording, rank, *, width=None) -> Latents:
         lengths=recording.lengths,
         embedding=embedding,
         scale=scale,
-        inputs=None if recording.inputs is None else _float(recording.inputs),
+        inputs=None if recording.inputs is None else floats(recording.inputs),
         bin_width=recording.bin_width,
         activation="softplus" if counted else "linear",
     )
 
 
-def start(
+def white_factors(
     recording: Recording, rank: int, baseline=None, *, decision: int = 1, width: float = 0.05
 ) -> Float[np.ndarray, "trial time rank"]:
     """White latents (trial, time, rank) from factor analysis of what is smoothed and, for spikes, of what a baseline leaves.
@@ -147,9 +111,9 @@ def start(
     - `baseline`: (trial, time, neuron), expected counts a bin. `width`: of the smoothing of spikes, in seconds.
     - `decision`: so many axes come first in which the two choices differ over the course of a trial, if there are two.
 
-    >>> from lrcore.datasets import clicks_session
+    >>> from lrcore.recording import clicks_session
     >>> import jax.random as jr
-    >>> start(clicks_session(jr.key(0), n_trials=40).recording, 2).shape
+    >>> white_factors(clicks_session(jr.key(0), n_trials=40).recording, 2).shape
     (40, 100, 2)
     """
     mask, counted = recording.mask, recording.rates is None

@@ -5,7 +5,8 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
-from . import axes, checks, readers
+from .. import checks
+from . import readers, validation
 from .readers import BIN_WIDTH
 
 # Mean rate over the neurons, in Hz. Above: a refractory period of 2 ms leaves no more than 500 Hz. Below:
@@ -74,15 +75,15 @@ class Recording(eqx.Module):
         if (spikes is None) == (rates is None):
             found = "neither" if spikes is None else "both"
             raise ValueError(f"recording: expected either `spikes` or `rates`, got {found}")
-        self.bin_width = _bin_width(bin_width)
+        self.bin_width = validation.seconds(bin_width)
         name = "spikes" if rates is None else "rates"
-        signal = checks.array(name, spikes if rates is None else rates, axes.AXES, padded=True)
+        signal = checks.array(name, spikes if rates is None else rates, validation.AXES, padded=True)
         signal = np.asarray(signal)
         if 0 in signal.shape:
             raise ValueError(
                 f"{name}: expected trials, time bins and neurons, got the empty shape {signal.shape}"
             )
-        axes.in_order(name, signal, lengths, inputs, choices, neurons)
+        validation.in_order(name, signal, lengths, inputs, choices, neurons)
         n_trials, n_time, n_neurons = signal.shape
         if n_trials < 2:
             raise ValueError(
@@ -90,31 +91,31 @@ class Recording(eqx.Module):
                 "cut a continuous recording into trials"
             )
         self.lengths = checks.lengths(lengths, n_trials, n_time)
-        mask = self.mask_of(self.lengths, n_time)
-        self.neurons = _names(neurons, n_neurons)
-        self.choices = None if choices is None else _whole("choices", choices, n_trials)
-        self.inputs = None if inputs is None else _inputs(inputs, mask)
+        mask = checks.inside(self.lengths, n_time)
+        self.neurons = validation.names(neurons, n_neurons)
+        self.choices = None if choices is None else validation.whole_numbers("choices", choices, n_trials)
+        self.inputs = None if inputs is None else validation.inputs(inputs, mask)
         self.info = {
-            key: _per_trial(f"info['{key}']", value, n_trials) for key, value in dict(info or {}).items()
+            key: validation.per_trial(f"info['{key}']", value, n_trials) for key, value in dict(info or {}).items()
         }
-        signal = _inside(name, signal, mask)
+        signal = validation.without_padding(name, signal, mask)
         self.spikes = self.rates = None
         if name == "spikes":
-            self.spikes = _counts(signal)
+            self.spikes = validation.counts(signal)
         else:
             self.rates = signal if np.issubdtype(signal.dtype, np.floating) else signal.astype(np.float32)
         constant = self.constant
         if constant.any():
             if not drop_constant or constant.all():
-                raise ValueError(_constant_message(name, constant, self._labels()))
+                raise ValueError(validation.constant_message(name, constant, self._labels()))
             kept = np.flatnonzero(~constant)
             self.neurons = tuple(self._labels()[i] for i in kept)
             self.spikes = None if self.spikes is None else self.spikes[:, :, kept]
             self.rates = None if self.rates is None else self.rates[:, :, kept]
         if name == "spikes":
-            _plausible(float(self.mean_rates.mean()), self.bin_width, plausible_rates)
+            validation.plausible(float(self.mean_rates.mean()), self.bin_width, plausible_rates)
             if lengths is None and inputs is None and neurons is None:
-                axes.neurons_last(self.spikes)
+                validation.neurons_last(self.spikes)
 
     # --- sizes and derived quantities
 
@@ -151,16 +152,7 @@ class Recording(eqx.Module):
     @property
     def mask(self) -> Bool[np.ndarray, "trial time"]:
         """Where the trials are: True in valid bins, False in padding."""
-        return self.mask_of(self.lengths, self.n_time)
-
-    @staticmethod
-    def mask_of(lengths, n_time: int) -> Bool[np.ndarray, "trial time"]:
-        """Which of `n_time` bins lie within the lengths (trial,).
-
-        >>> Recording.mask_of([1, 2], 3).astype(int).tolist()
-        [[1, 0, 0], [1, 1, 0]]
-        """
-        return np.arange(n_time) < np.asarray(lengths)[:, None]
+        return checks.inside(self.lengths, self.n_time)
 
     @property
     def mean_rates(self) -> Float[np.ndarray, " neuron"]:
@@ -221,7 +213,7 @@ class Recording(eqx.Module):
 
         **Raises** `ValueError` for no trial, an index beyond the trials or a mask of another length.
         """
-        chosen = _selection("trials", indices, self.n_trials)
+        chosen = validation.selection("trials", indices, self.n_trials)
         return jax.tree.map(lambda x: x[chosen], self)
 
     def select_neurons(self, indices) -> "Recording":
@@ -229,7 +221,7 @@ class Recording(eqx.Module):
 
         **Raises** `ValueError` for no neuron, an index beyond the neurons or a mask of another length.
         """
-        chosen = _selection("neurons", indices, self.n_neurons)
+        chosen = validation.selection("neurons", indices, self.n_neurons)
         names = None if self.neurons is None else tuple(self.neurons[i] for i in chosen)
         name = "spikes" if self.rates is None else "rates"
         new = eqx.tree_at(lambda r: getattr(r, name), self, self.signal[:, :, chosen])
@@ -245,7 +237,7 @@ class Recording(eqx.Module):
         constant = self.constant
         if constant.all():
             name = "spikes" if self.rates is None else "rates"
-            raise ValueError(_constant_message(name, constant, self._labels()))
+            raise ValueError(validation.constant_message(name, constant, self._labels()))
         return self.select_neurons(~constant)
 
     # --- what it is, for people
@@ -353,7 +345,7 @@ class Recording(eqx.Module):
 
         Source: the NWB format, nwb-schema.readthedocs.io.
         """
-        bin_width = _bin_width(bin_width)
+        bin_width = validation.seconds(bin_width)
         found = readers.nwb(
             path,
             bin_width=bin_width,
@@ -367,124 +359,3 @@ class Recording(eqx.Module):
 
     def _labels(self) -> tuple[str, ...]:
         return self.neurons or tuple(str(i) for i in range(self.n_neurons))
-
-
-# --- parts of the door
-
-
-def _bin_width(value) -> float:
-    value = checks.positive("bin_width", value)
-    if value > 1:
-        raise ValueError(
-            f"bin_width: expected seconds, at most 1, got {value:g}: if these are milliseconds, give "
-            f"bin_width={value / 1000:g}"
-        )
-    return value
-
-
-def _inside(name, signal, mask) -> Shaped[np.ndarray, "trial time axis"]:
-    """The signal with padding set to 0, finite."""
-    if not mask.all():
-        signal = np.where(mask[:, :, None], signal, np.zeros((), signal.dtype))
-    try:
-        checks.finite(name, signal)
-    except ValueError as error:
-        raise ValueError(f"{error}; if they are the padding of shorter trials, give `lengths`") from None
-    return signal
-
-
-def _counts(signal) -> Int[np.ndarray, "trial time neuron"]:
-    """Whole, non-negative counts in the smallest signed type that holds them."""
-    whole = not np.issubdtype(signal.dtype, np.floating)
-    for word in ("negative", "fractional"):
-        bad = (
-            signal < 0 if word == "negative" else np.zeros((), bool) if whole else signal != np.floor(signal)
-        )
-        if bad.any():
-            first = tuple(int(i) for i in np.argwhere(bad)[0])
-            raise ValueError(
-                f"spikes: expected whole counts of spikes per bin, got {int(bad.sum())} {word} values, the first "
-                f"{signal[first]:g} at (trial, time, neuron) = {first}: give rates as `rates`"
-            )
-    most = int(signal.max())
-    kinds = [kind for kind in (np.int8, np.int16, np.int32) if most <= np.iinfo(kind).max]
-    if not kinds:
-        raise ValueError(f"spikes: expected counts of spikes per bin, got up to {most}")
-    return signal.astype(kinds[0])
-
-
-def _plausible(rate, bin_width, bounds) -> None:
-    low, high = bounds
-    if low <= rate <= high:
-        return
-    # Of the two ways to be wrong by 1000, name the one that would make the rates plausible.
-    better = bin_width * 1000 if rate > high else bin_width / 1000
-    raise ValueError(
-        f"spikes: expected a mean rate of {low:g} to {high:g} Hz, got {rate:.3g} Hz in bins of {bin_width:g} s: "
-        f"bin_width is in seconds (10 ms is 0.01); is it {better:g}? If the rates are right, widen "
-        "`plausible_rates`"
-    )
-
-
-def _inputs(value, mask) -> Float[np.ndarray, "trial time input"]:
-    if np.ndim(value) == 2:
-        raise ValueError(
-            f"inputs: expected axes (trial, time, input), got an array of shape {np.shape(value)}: for one input add "
-            "the axis, inputs[:, :, None]"
-        )
-    sizes = dict(zip(axes.AXES, mask.shape, strict=False))
-    value = np.asarray(checks.array("inputs", value, ("trial", "time", "input"), sizes=sizes, padded=True))
-    return _inside("inputs", value, mask).astype(np.float32)
-
-
-def _per_trial(name, value, n_trials) -> Shaped[np.ndarray, "trial ..."]:
-    value = np.asarray(value)
-    if value.ndim < 1 or value.shape[0] != n_trials:
-        raise ValueError(
-            f"{name}: expected a value for each of the {n_trials} trials, got shape {value.shape}"
-        )
-    return value
-
-
-def _whole(name, value, n_trials) -> Int[np.ndarray, " trial"]:
-    value = np.asarray(checks.array(name, value, ("trial",), sizes={"trial": n_trials}))
-    if (value != np.floor(value)).any():
-        raise ValueError(f"{name}: expected whole numbers, got {value[value != np.floor(value)][0]:g}")
-    return value.astype(np.int64)
-
-
-def _names(neurons, n_neurons) -> tuple[str, ...] | None:
-    if neurons is None:
-        return None
-    names = tuple(str(name) for name in neurons)
-    if len(names) != n_neurons:
-        raise ValueError(
-            f"neurons: expected {n_neurons} names, one for each neuron (last axis), got {len(names)}"
-        )
-    return names
-
-
-def _constant_message(name, constant, labels) -> str:
-    bad = [labels[i] for i in np.flatnonzero(constant)]
-    shown = ", ".join(bad[:10]) + (", ..." if len(bad) > 10 else "")
-    advice = "there is nothing to analyse" if constant.all() else "drop them with drop_constant=True"
-    return f"{name}: expected neurons that vary, got {len(bad)} constant of {len(labels)} ({shown}): {advice}"
-
-
-def _selection(name, indices, n) -> Int[np.ndarray, " chosen"]:
-    if isinstance(indices, slice):
-        indices = np.arange(n)[indices]
-    indices = np.atleast_1d(np.asarray(indices))
-    if indices.dtype == bool:
-        if indices.shape != (n,):
-            raise ValueError(f"{name}: expected a mask of shape ({n},), got {indices.shape}")
-        indices = np.flatnonzero(indices)
-    if indices.size == 0:
-        raise ValueError(f"{name}: expected at least one, got none")
-    if indices.ndim != 1 or not np.issubdtype(indices.dtype, np.integer):
-        raise ValueError(
-            f"{name}: expected indices, a slice or a mask, got {indices.dtype} of shape {indices.shape}"
-        )
-    if (indices < -n).any() or (indices >= n).any():
-        raise ValueError(f"{name}: expected indices below {n}, got {int(indices[np.abs(indices).argmax()])}")
-    return np.where(indices < 0, indices + n, indices).astype(np.int64)

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from . import checks
-from .recording import Recording
+from .. import checks
+from ..recording import Recording
 
 _WIDTHS = (2.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, np.inf)
 
@@ -30,7 +30,7 @@ def fit(
     Source: raised cosines: Pillow et al. (2008), Nature 454, 995.
 
     >>> import jax.random as jr
-    >>> from lrcore.datasets import clicks_session
+    >>> from lrcore.recording import clicks_session
     >>> fit(clicks_session(jr.key(0), n_trials=40).recording).shape
     (40, 100, 80)
     """
@@ -93,7 +93,7 @@ def regress(
     **Raises** `ValueError` for features of another shape.
 
     >>> import jax.random as jr
-    >>> from lrcore.datasets import clicks_session
+    >>> from lrcore.recording import clicks_session
     >>> data = clicks_session(jr.key(0), n_trials=40).recording
     >>> regress(data, fit(data), click_history(data.inputs, 0.01)).shape
     (40, 100, 80)

@@ -6,7 +6,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from . import checks
+from .. import checks
 
 
 class Task(eqx.Module):

@@ -8,14 +8,16 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 from tqdm import tqdm
 
-from . import checks
-from .activation import Activation, invert, resolve
+from .. import checks
+from ..activation import Activation, invert, resolve
+from ..gauge import signs, symmetric_root
+from ..network import Embedding
+from ..recording import Recording
+from ..steps import Steps
 from .latents import Latents
-from .network import Embedding
-from .recording import Recording
 
 
-def latents(
+def from_rates(
     recording: Recording,
     rank: int,
     *,
@@ -49,7 +51,7 @@ def latents(
     >>> import jax.random as jr
     >>> net = systems.ring().sample(jr.key(0), 100)
     >>> z = systems.trajectories(net, points=4, steps=20)
-    >>> found = latents(Recording(rates=net.rates(z), bin_width=0.01), 2, activation="tanh")
+    >>> found = from_rates(Recording(rates=net.rates(z), bin_width=0.01), 2, activation="tanh")
     >>> bool(jnp.abs(found.rates() - net.rates(z)).max() < 1e-3)
     True
     """
@@ -85,20 +87,26 @@ def latents(
 
 
 def halves(
-    recording: Recording, found: Latents, *, alpha: float, key: PRNGKeyArray, iterations: int = 10
-) -> dict:
-    r"""Each trial's latents twice over, from two random halves of the neurons, for a regression without errors in variables.
+    recording: Recording,
+    found: Latents,
+    *,
+    key: PRNGKeyArray,
+    tau: float = 0.1,
+    inputs: bool = False,
+    iterations: int = 10,
+) -> Steps:
+    r"""Steps from two random halves of the neurons, for a regression without errors in variables.
 
-    The errors of an estimate $\hat z_t$ enter $X_t=\phi(m\cdot\hat z_t)$ and $Y_t=(\hat z_{t+1}-(1-\alpha)\hat z_t)/\alpha$ together, and a fit takes
-    them for a drift back to where states are frequent. Noise of different neurons is independent: X from one half and Y from the other
-    have no error in common.
+    The errors of an estimate $\hat z_t$ enter $X_t=\phi(m\cdot\hat z_t)$ and $Y_t=(\hat z_{t+1}-(1-\alpha)\hat z_t)/\alpha$
+    together, and a fit takes them for a drift back to where states are frequent. Noise of different neurons is independent:
+    X from one half and Y from the other have no error in common.
 
     **Arguments**
 
-    - `recording`: of noisy rates; `found`: its `latents`, whose embedding and gauge are kept. `alpha`: bin width over time constant.
+    - `recording`: of noisy rates; `found`: its latents of `from_rates`, whose embedding and gauge are kept.
+    - `tau`, `inputs`: as in `Latents.steps`.
 
-    **Returns** arguments of `lr.maxent.fit`: `latents` (2 trial, time, rank), from each half, `drift` (2 trial, time - 1, rank), from the
-    other one, with `lengths`, `inputs` (None where there are none), `alpha` and `copies` to match.
+    **Returns** `Steps` of two copies: states from each half, drift targets from the other one.
 
     **Raises** `ValueError` for fewer than four neurons for each dimension of the latents.
 
@@ -109,9 +117,8 @@ def halves(
     >>> net = systems.ring().sample(jr.key(0), 200)
     >>> r = np.asarray(net.rates(systems.trajectories(net, points=5)))
     >>> noisy = Recording(rates=r + 0.5 * np.random.default_rng(0).normal(size=r.shape), bin_width=0.01)
-    >>> found = latents(noisy, 2, activation="tanh", noisy=True)
-    >>> fit = maxent.fit(embedding=found.embedding, **halves(noisy, found, alpha=0.1, key=jr.key(1)))
-    >>> fit.n.shape
+    >>> found = from_rates(noisy, 2, activation="tanh", noisy=True)
+    >>> maxent.fit(halves(noisy, found, key=jr.key(1)), found.embedding).n.shape
     (200, 2)
     """
     n, rank = recording.n_neurons, found.rank
@@ -131,15 +138,9 @@ def halves(
         full = np.zeros((*mask.shape, rank), np.float32)
         full[mask] = z
         both.append(full)
-    drifts = [(z[:, 1:] - (1 - alpha) * z[:, :-1]) / alpha for z in both]
-    return {
-        "latents": np.concatenate(both),
-        "drift": np.concatenate(drifts[::-1]),
-        "alpha": alpha,
-        "copies": 2,
-        "lengths": np.tile(recording.lengths, 2),
-        "inputs": None if recording.inputs is None else np.tile(recording.inputs, (2, 1, 1)),
-    }
+    one, other = (eqx.tree_at(lambda x: x.z, found, jnp.asarray(z)).steps(tau=tau, inputs=inputs) for z in both)
+    crossed = (np.concatenate(pair) for pair in ((one.z, other.z), (one.u, other.u), (other.y, one.y)))
+    return Steps(*crossed, np.tile(one.trial, 2), alpha=one.alpha, copies=2)
 
 
 def _start(x: Float[Array, "sample neuron"], rank: int, bias: bool) -> tuple[Array, Array, Array]:
@@ -191,9 +192,8 @@ def _gauge(z, m, d, bias: bool):
     if bias:
         centre = z.mean(axis=0)
         z, d = z - centre, d + m @ centre
-    values, vectors = np.linalg.eigh(m.T @ m / len(m))
-    root = (vectors * np.sqrt(values)) @ vectors.T
+    root = symmetric_root(m.T @ m / len(m))
     z, m = z @ root, np.linalg.solve(root, m.T).T
     axes = np.linalg.eigh(z.T @ z)[1][:, ::-1]
-    axes = axes * np.where(((m @ axes) ** 3).sum(axis=0) < 0, -1.0, 1.0)
+    axes = axes * signs(m @ axes)
     return z @ axes, m @ axes, d

@@ -11,26 +11,26 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from . import checks, training
-from .activation import Activation, invert, resolve
-from .network import LowRankNetwork
-from .recording import Recording
+from .. import checks, optimize
+from ..activation import Activation, invert, resolve
+from ..network import LowRankNetwork
+from ..recording import Recording
 from .tasks import Task
 
 
 class Trained(eqx.Module):
-    """Networks trained from several seeds on one recording, made by `fit`, or on one task, made by `learn`.
+    """Networks trained from several seeds on one recording, made by `on_recording`, or on one task, made by `on_task`.
 
     - `networks`: one `LowRankNetwork` a seed. `starts`: (seed, trial, rank), the latents at the first bin.
     - `readouts`: (seed, neuron, output) of a task, output $\\frac1N\\sum_iw_ir_i$; None for recordings.
-    - `losses`: (step,), mean training loss over seeds; `error`: (seed,), mean square error of all trials at the end.
-    - `stopped`: as in `lr.training.Fit`. A seed that exploded alone has an `error` that is not finite, and its last weights.
+    - `losses`: (update,), mean training loss over seeds; `error`: (seed,), mean square error of all trials at the end.
+    - `stopped`: as in `lr.optimize.Fit`. A seed that exploded alone has an `error` that is not finite, and its last weights.
     """
 
     networks: tuple[LowRankNetwork, ...]
     starts: Float[np.ndarray, "seed trial rank"]
     readouts: Float[np.ndarray, "seed neuron output"] | None
-    losses: Float[np.ndarray, " step"]
+    losses: Float[np.ndarray, " update"]
     error: Float[np.ndarray, " seed"]
     stopped: str
 
@@ -52,7 +52,7 @@ class _Model(eqx.Module):
     potentials: bool = eqx.field(static=True, default=False)
 
 
-def fit(
+def on_recording(
     recording: Recording,
     rank: int,
     *,
@@ -92,7 +92,7 @@ def fit(
       are divided among `jax.devices()`; `jax.config.update` with `jax_num_cpu_devices`, before any other use of JAX, makes
       several of a processor's cores.
     - `penalty`: of the mean square of m, n and b, added to the loss.
-    - `epochs`: passes over the trials, in batches of `batch_size`. Further `options` of `lr.training.fit`.
+    - `epochs`: passes over the trials, in batches of `batch_size`. Further `options` of `lr.optimize.fit`.
 
     **Raises** `ValueError` for spikes, rates outside the range of $\phi$ where its inverse is needed (with how many), an
     activation without inverse there; `FloatingPointError` when every seed explodes at once.
@@ -103,7 +103,7 @@ def fit(
     >>> from lrcore import systems
     >>> net = systems.ring().sample(jr.key(0), 50)
     >>> data = Recording(rates=net.rates(systems.trajectories(net, points=3, steps=20)), bin_width=0.01)
-    >>> trained = fit(data, 2, alpha=0.1, key=jr.key(1), epochs=300, batch_size=3, progress=False)
+    >>> trained = on_recording(data, 2, alpha=0.1, key=jr.key(1), epochs=300, batch_size=3, progress=False)
     >>> bool(trained.error[0] < 0.2 * np.var(data.rates))
     True
     """
@@ -147,7 +147,7 @@ def fit(
     return _train(model, data, fit_key, "LINT", epochs, batch_size, learning_rate, progress, options)
 
 
-def learn(
+def on_task(
     task: Task,
     rank: int,
     *,
@@ -175,18 +175,18 @@ def learn(
 
     **Arguments**
 
-    - `task`: of `lr.tasks`, or arrays of one's own in a `lr.tasks.Task`. `n_neurons`: N.
+    - `task`: of `lr.training.tasks`, or arrays of one's own in a `lr.training.tasks.Task`. `n_neurons`: N.
     - `noise`: $\eta$, of the latents in each step of training.
-    - The rest as in `fit`.
+    - The rest as in `on_recording`.
 
     **Raises** `FloatingPointError` when every seed explodes at once.
 
     Source: Dubreuil et al. (2022), Nature Neuroscience 25, 783.
 
     >>> import jax.random as jr
-    >>> from lrcore import tasks
+    >>> from lrcore.training import tasks
     >>> task = tasks.ring_memory(jr.key(0), 32)
-    >>> trained = learn(task, 2, n_neurons=100, alpha=0.1, key=jr.key(1), epochs=300, progress=False)
+    >>> trained = on_task(task, 2, n_neurons=100, alpha=0.1, key=jr.key(1), epochs=300, progress=False)
     >>> bool(trained.error[0] < 0.1)
     True
     """
@@ -216,12 +216,12 @@ def learn(
 def _train(model, data, key, name, epochs, batch_size, learning_rate, progress, options) -> Trained:
     trials = len(data["mask"])
     total = max(1, checks.count("epochs", epochs) * trials // batch_size)
-    done = training.fit(
+    done = optimize.fit(
         model,
         _loss,
         data,
         key=key,
-        steps=total,
+        updates=total,
         batch_size=min(batch_size, trials),
         # The optimizer is the one below; the rate is named so that a checkpoint of another one is refused.
         learning_rate=learning_rate,
@@ -247,7 +247,7 @@ def _train(model, data, key, name, epochs, batch_size, learning_rate, progress, 
 
 
 @functools.cache
-def _adam(learning_rate: float, steps: int) -> optax.GradientTransformation:
+def _adam(learning_rate: float, updates: int) -> optax.GradientTransformation:
     """Adam with a falling rate, each seed's gradient clipped on its own, and stopped where it is not finite."""
 
     def clip(gradient, state, parameters=None):
@@ -263,7 +263,7 @@ def _adam(learning_rate: float, steps: int) -> optax.GradientTransformation:
 
         return jax.tree.map(scale, gradient), state
 
-    rate = optax.cosine_decay_schedule(learning_rate, steps, alpha=0.01)
+    rate = optax.cosine_decay_schedule(learning_rate, updates, alpha=0.01)
     first = optax.GradientTransformation(lambda parameters: optax.EmptyState(), clip)
     return optax.chain(first, optax.adam(rate))
 

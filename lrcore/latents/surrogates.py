@@ -8,10 +8,11 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from . import checks
-from .activation import resolve
-from .recording import Recording
-from .statespace import StateSpaceFit, _lagged
+from .. import checks
+from ..activation import resolve
+from ..recording import Recording
+from .fitting import StateSpaceFit
+from .state_space import inputs_of
 
 
 def shuffled(recording: Recording, key: PRNGKeyArray, *, block: int = 16) -> Recording:
@@ -22,7 +23,7 @@ def shuffled(recording: Recording, key: PRNGKeyArray, *, block: int = 16) -> Rec
 
     - `block`: trials that are permuted among each other.
 
-    >>> from lrcore.datasets import clicks_session
+    >>> from lrcore.recording import clicks_session
     >>> data = clicks_session(jr.key(0), n_trials=40).recording
     >>> shuffled(data, jr.key(1)).n_trials
     40
@@ -63,7 +64,7 @@ def surrogate(
     trials of one choice end on average, or those of the other.
 
     >>> from lrcore import latents
-    >>> from lrcore.datasets import clicks_session
+    >>> from lrcore.recording import clicks_session
     >>> data = clicks_session(jr.key(0), n_trials=30).recording
     >>> found = latents.fit(data, 2, key=jr.key(1), iterations=2, progress=False)
     >>> surrogate(found, jr.key(2))[1].shape
@@ -74,12 +75,8 @@ def surrogate(
         raise ValueError("found: expected a model of spikes, got one of rates")
     rank = model.rank
     path_key, spike_key = jr.split(key)
-    u = (
-        np.zeros((*recording.mask.shape, 0))
-        if recording.inputs is None
-        else _lagged(recording.inputs, model.lag)
-    )
-    path = np.asarray(_path(model, drift or model.drift, jnp.asarray(u, jnp.float32), path_key))
+    u = inputs_of(recording, model.lag)
+    path = np.asarray(_path(model, drift or model.drift, u, path_key))
     if not np.isfinite(path[recording.mask]).all():
         raise FloatingPointError("drift: the simulated latents are not finite: the drift is unstable")
     phi = resolve(model.activation)
@@ -102,7 +99,7 @@ def linear(found: StateSpaceFit, key: PRNGKeyArray) -> Callable:
     """The linear drift F = A z + B u + c closest to a fitted model's, by least squares over posterior draws; made stable where it is not.
 
     >>> from lrcore import latents
-    >>> from lrcore.datasets import clicks_session
+    >>> from lrcore.recording import clicks_session
     >>> data = clicks_session(jr.key(0), n_trials=30).recording
     >>> found = latents.fit(data, 2, key=jr.key(1), iterations=2, progress=False)
     >>> linear(found, jr.key(2))(jnp.zeros((5, 2)), jnp.zeros((5, 2))).shape
@@ -135,7 +132,7 @@ def bistable(found: StateSpaceFit, key: PRNGKeyArray, *, steep: float = 1.5) -> 
     **Raises** `ValueError` where the recording does not have two choices.
 
     >>> from lrcore import latents
-    >>> from lrcore.datasets import clicks_session
+    >>> from lrcore.recording import clicks_session
     >>> data = clicks_session(jr.key(0), n_trials=30).recording
     >>> found = latents.fit(data, 2, key=jr.key(1), iterations=2, progress=False)
     >>> drift, points = bistable(found, jr.key(2))
@@ -187,11 +184,9 @@ def _last(found: StateSpaceFit, path):
 
 def _least_squares(found: StateSpaceFit, key) -> np.ndarray:
     """Weights (rank + input + 1, rank) of the drift on the state, the inputs and 1, over posterior draws."""
-    draws = found.draws(key, 1)
-    inside = Recording.mask_of(draws["lengths"] - 1, draws["drift"].shape[1])
-    z, y = draws["latents"][:, :-1][inside], draws["drift"][inside]
-    u = np.zeros((len(z), 0)) if draws["inputs"] is None else draws["inputs"][:, :-1][inside]
-    return np.linalg.lstsq(np.column_stack([z, u, np.ones(len(z))]), y, rcond=None)[0]
+    steps = found.steps(key, 1)
+    design = np.column_stack([steps.z, steps.u, np.ones(len(steps))])
+    return np.linalg.lstsq(design, steps.y, rcond=None)[0]
 
 
 def _path(model, drift, u, key) -> Array:

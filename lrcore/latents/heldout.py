@@ -8,9 +8,10 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Float, Int, PRNGKeyArray
 
-from . import baseline, checks
-from . import statespace as ss
-from .recording import Recording
+from .. import checks
+from . import baseline, fitting
+from .fitting import StateSpaceFit
+from ..recording import Recording
 
 
 class Fold(eqx.Module):
@@ -26,8 +27,8 @@ class Fold(eqx.Module):
 
     train: Int[np.ndarray, " training"]
     test: Int[np.ndarray, " trial"]
-    fit: ss.StateSpaceFit
-    held: ss.StateSpaceFit
+    fit: StateSpaceFit
+    held: StateSpaceFit
     neurons: Float[np.ndarray, "trial time neuron"]
     inputs: Float[np.ndarray, "trial time neuron"] | None
     level: Float[np.ndarray, "trial time neuron"]
@@ -85,7 +86,7 @@ def bits_per_spike(recording: Recording, expected, reference) -> float:
 
 
 def co_smoothing(
-    found: ss.StateSpaceFit, recording: Recording, level, *, groups: int = 4
+    found: StateSpaceFit, recording: Recording, level, *, groups: int = 4
 ) -> Float[np.ndarray, "trial time neuron"]:
     """Expected counts a bin of every neuron from the others: neuron i is in group i modulo `groups`, and each is predicted from the rest.
 
@@ -94,7 +95,7 @@ def co_smoothing(
     group = np.arange(recording.n_neurons) % min(checks.count("groups", groups, least=2), recording.n_neurons)
     expected = np.empty(recording.spikes.shape, np.float32)
     for k in np.unique(group):
-        seen = ss.infer(found, recording, baseline=level, neurons=group != k)
+        seen = fitting.infer(found, recording, baseline=level, neurons=group != k)
         expected[:, :, group == k] = seen.rates()[:, :, group == k]
     return expected
 
@@ -124,7 +125,7 @@ def evaluate(
 
     **Raises** `ValueError` for rates, fewer than 20 trials, and what `lr.latents.fit` raises.
 
-    >>> from lrcore.datasets import clicks_session
+    >>> from lrcore.recording import clicks_session
     >>> data = clicks_session(jr.key(0), n_trials=60).recording
     >>> found = evaluate(data, 2, key=jr.key(1), folds=2, only=[0], iterations=3, progress=False)
     >>> sorted(found.scores)
@@ -180,7 +181,7 @@ def select(
 
     **Returns** the index of the candidate, and the scores (candidate, fold).
 
-    >>> from lrcore.datasets import clicks_session
+    >>> from lrcore.recording import clicks_session
     >>> data = clicks_session(jr.key(0), n_trials=60).recording
     >>> quick = {"folds": 2, "iterations": 3, "progress": False}
     >>> select(data, [{"rank": 2, "ridge": ridge} for ridge in (0.1, 0.01)], key=jr.key(1), **quick)[1].shape
@@ -194,14 +195,14 @@ def select(
 
 def _fold(recording, rank, key, train, test, slow, groups, options) -> Fold:
     level = baseline.fit(recording, train=train, slow=slow)
-    fit = ss.fit(recording.trials(train), rank, key=key, baseline=level[train], **options)
+    fit = fitting.fit(recording.trials(train), rank, key=key, baseline=level[train], **options)
     return judge(fit, recording, train, test, level[test], groups=groups)
 
 
-def judge(fit: ss.StateSpaceFit, recording: Recording, train, test, level, *, groups: int = 4) -> Fold:
+def judge(fit: StateSpaceFit, recording: Recording, train, test, level, *, groups: int = 4) -> Fold:
     """What a fitted model says of the test trials; `level` is their baseline."""
     held_out = recording.trials(test)
-    held = ss.infer(fit, held_out, baseline=level)
+    held = fitting.infer(fit, held_out, baseline=level)
     inputs = odds = odds_inputs = None
     choices = recording.choices
     decided = choices is not None and all(len(np.unique(choices[part])) == 2 for part in (train, test))
@@ -209,16 +210,16 @@ def judge(fit: ss.StateSpaceFit, recording: Recording, train, test, level, *, gr
         odds = _odds(fit, held, choices[train])
     if recording.n_inputs:
         nobody = np.zeros(recording.n_neurons, bool)
-        blind = ss.infer(fit, held_out, baseline=level, neurons=nobody)
+        blind = fitting.infer(fit, held_out, baseline=level, neurons=nobody)
         inputs = blind.rates()
         if decided:
-            blind_train = ss.infer(fit, recording.trials(train), baseline=fit.baseline, neurons=nobody)
+            blind_train = fitting.infer(fit, recording.trials(train), baseline=fit.baseline, neurons=nobody)
             odds_inputs = _odds(blind_train, blind, choices[train])
     neurons = co_smoothing(fit, held_out, level, groups=groups)
     return Fold(np.asarray(train), np.asarray(test), fit, held, neurons, inputs, level, odds, odds_inputs)
 
 
-def _odds(fit: ss.StateSpaceFit, held: ss.StateSpaceFit, choices):
+def _odds(fit: StateSpaceFit, held: StateSpaceFit, choices):
     """Log odds of the larger choice (trial,), by logistic regression on the decision at the end of a trial; 0 where that is not finite."""
     from sklearn.linear_model import LogisticRegression
 

@@ -1,0 +1,200 @@
+"""The door of a recording: swapped axes, wrong units and impossible counts are refused in one sentence."""
+
+import itertools
+
+import numpy as np
+from jaxtyping import Float, Int, Shaped
+
+from .. import checks
+
+AXES = ("trial", "time", "neuron")
+
+
+def in_order(name, signal, lengths, inputs, choices, neurons) -> None:
+    """Compare the axes with what came along, and say how they were swapped if they were."""
+    trials, evidence = [], []
+    for what, value in (("lengths", lengths), ("choices", choices), ("inputs", inputs)):
+        if value is not None and np.ndim(value):
+            trials.append(np.shape(value)[0])
+            evidence.append(f"{what} of shape {np.shape(value)}")
+    n_time = np.shape(inputs)[1] if inputs is not None and np.ndim(inputs) == 3 else None
+    n_neurons = None if neurons is None else len(neurons)
+    if n_neurons is not None:
+        evidence.append(f"{n_neurons} names of neurons")
+    # Unpadded arrays are as long as the longest trial: this says which axis is the time.
+    longest = None if lengths is None or np.size(lengths) == 0 else np.max(np.asarray(lengths))
+
+    def agrees(shape, strictly):
+        agreed = all(shape[0] == n for n in trials) and n_time in (None, shape[1])
+        if longest is not None and n_time is None:
+            agreed &= bool(shape[1] == longest if strictly else shape[1] >= longest)
+        return agreed and n_neurons in (None, shape[2])
+
+    if agrees(signal.shape, strictly=False):
+        swapped = signal.shape[2] == longest != signal.shape[1] and n_time is None and n_neurons is None
+        orders = [(0, 2, 1)] if swapped else []
+    else:
+        orders = [
+            order
+            for order in itertools.permutations(range(3))
+            if agrees([signal.shape[i] for i in order], strictly=True)
+        ]
+        # Lengths that exceed the time bins are an error of their own, unless an axis fits them exactly.
+        swapped = bool(orders)
+    if not swapped:
+        return
+    # Choices alone leave open which of the other two axes is the neurons'.
+    order = max(orders, key=lambda order: _spread(signal)[order[2]])
+    message = (
+        f"{name}: expected {name} of shape (trial, time, neuron), got {signal.shape}: by the "
+        f"{', '.join(evidence)} this seems to be ({', '.join(AXES[order.index(i)] for i in range(3))}): move the "
+        f"{'neuron' if order[2] != 2 else 'trial'} axis {'last' if order[2] != 2 else 'first'}, "
+        f"np.transpose({name}, {order})"
+    )
+    if agrees(signal.shape, strictly=False):
+        message += f"; if the axes are right, cut the padding: {name}[:, :{longest}]"
+    raise ValueError(message)
+
+
+def neurons_last(spikes) -> None:
+    """With nothing to compare with, look at the counts: in rat sessions the spread is 0.3 to 0.9 along the
+    neurons, below 0.02 along trials and times."""
+    spread = _spread(spikes)
+    other = int(spread[:2].argmax())
+    if spread[other] > 0.1 and spread[other] > 10 * spread[2]:
+        raise ValueError(
+            f"spikes: expected spikes of shape (trial, time, neuron), got {spikes.shape}, where mean counts differ "
+            f"far more along axis {other} (relative variance {spread[other]:.2g}) than along the last "
+            f"({max(spread[2], 0):.2g}): move the neuron axis last, np.moveaxis(spikes, {other}, -1); if the axes "
+            "are right, give `lengths`"
+        )
+
+
+def _spread(signal) -> Float[np.ndarray, "3"]:
+    """How far means differ along each axis: variance of the mean signal in units of the squared mean, less
+    what counts of a Poisson process would have. Neurons differ far more than trials or times do."""
+    with np.errstate(all="ignore"):
+        mean = signal.mean()
+        spread = np.empty(3)
+        for axis in range(3):
+            along = signal.mean(axis=tuple(i for i in range(3) if i != axis), dtype=np.float64)
+            spread[axis] = along.var() / mean**2 - signal.shape[axis] / signal.size / mean
+        return np.nan_to_num(spread)
+
+
+def seconds(value) -> float:
+    value = checks.positive("bin_width", value)
+    if value > 1:
+        raise ValueError(
+            f"bin_width: expected seconds, at most 1, got {value:g}: if these are milliseconds, give "
+            f"bin_width={value / 1000:g}"
+        )
+    return value
+
+
+def without_padding(name, signal, mask) -> Shaped[np.ndarray, "trial time axis"]:
+    """The signal with padding set to 0, finite."""
+    if not mask.all():
+        signal = np.where(mask[:, :, None], signal, np.zeros((), signal.dtype))
+    try:
+        checks.finite(name, signal)
+    except ValueError as error:
+        raise ValueError(f"{error}; if they are the padding of shorter trials, give `lengths`") from None
+    return signal
+
+
+def counts(signal) -> Int[np.ndarray, "trial time neuron"]:
+    """Whole, non-negative counts in the smallest signed type that holds them."""
+    whole = not np.issubdtype(signal.dtype, np.floating)
+    for word in ("negative", "fractional"):
+        bad = (
+            signal < 0 if word == "negative" else np.zeros((), bool) if whole else signal != np.floor(signal)
+        )
+        if bad.any():
+            first = tuple(int(i) for i in np.argwhere(bad)[0])
+            raise ValueError(
+                f"spikes: expected whole counts of spikes per bin, got {int(bad.sum())} {word} values, the first "
+                f"{signal[first]:g} at (trial, time, neuron) = {first}: give rates as `rates`"
+            )
+    most = int(signal.max())
+    kinds = [kind for kind in (np.int8, np.int16, np.int32) if most <= np.iinfo(kind).max]
+    if not kinds:
+        raise ValueError(f"spikes: expected counts of spikes per bin, got up to {most}")
+    return signal.astype(kinds[0])
+
+
+def plausible(rate, bin_width, bounds) -> None:
+    low, high = bounds
+    if low <= rate <= high:
+        return
+    # Of the two ways to be wrong by 1000, name the one that would make the rates plausible.
+    better = bin_width * 1000 if rate > high else bin_width / 1000
+    raise ValueError(
+        f"spikes: expected a mean rate of {low:g} to {high:g} Hz, got {rate:.3g} Hz in bins of {bin_width:g} s: "
+        f"bin_width is in seconds (10 ms is 0.01); is it {better:g}? If the rates are right, widen "
+        "`plausible_rates`"
+    )
+
+
+def inputs(value, mask) -> Float[np.ndarray, "trial time input"]:
+    if np.ndim(value) == 2:
+        raise ValueError(
+            f"inputs: expected axes (trial, time, input), got an array of shape {np.shape(value)}: for one input add "
+            "the axis, inputs[:, :, None]"
+        )
+    sizes = dict(zip(AXES, mask.shape, strict=False))
+    value = np.asarray(checks.array("inputs", value, ("trial", "time", "input"), sizes=sizes, padded=True))
+    return without_padding("inputs", value, mask).astype(np.float32)
+
+
+def per_trial(name, value, n_trials) -> Shaped[np.ndarray, "trial ..."]:
+    value = np.asarray(value)
+    if value.ndim < 1 or value.shape[0] != n_trials:
+        raise ValueError(
+            f"{name}: expected a value for each of the {n_trials} trials, got shape {value.shape}"
+        )
+    return value
+
+
+def whole_numbers(name, value, n_trials) -> Int[np.ndarray, " trial"]:
+    value = np.asarray(checks.array(name, value, ("trial",), sizes={"trial": n_trials}))
+    if (value != np.floor(value)).any():
+        raise ValueError(f"{name}: expected whole numbers, got {value[value != np.floor(value)][0]:g}")
+    return value.astype(np.int64)
+
+
+def names(neurons, n_neurons) -> tuple[str, ...] | None:
+    if neurons is None:
+        return None
+    names = tuple(str(name) for name in neurons)
+    if len(names) != n_neurons:
+        raise ValueError(
+            f"neurons: expected {n_neurons} names, one for each neuron (last axis), got {len(names)}"
+        )
+    return names
+
+
+def constant_message(name, constant, labels) -> str:
+    bad = [labels[i] for i in np.flatnonzero(constant)]
+    shown = ", ".join(bad[:10]) + (", ..." if len(bad) > 10 else "")
+    advice = "there is nothing to analyse" if constant.all() else "drop them with drop_constant=True"
+    return f"{name}: expected neurons that vary, got {len(bad)} constant of {len(labels)} ({shown}): {advice}"
+
+
+def selection(name, indices, n) -> Int[np.ndarray, " chosen"]:
+    if isinstance(indices, slice):
+        indices = np.arange(n)[indices]
+    indices = np.atleast_1d(np.asarray(indices))
+    if indices.dtype == bool:
+        if indices.shape != (n,):
+            raise ValueError(f"{name}: expected a mask of shape ({n},), got {indices.shape}")
+        indices = np.flatnonzero(indices)
+    if indices.size == 0:
+        raise ValueError(f"{name}: expected at least one, got none")
+    if indices.ndim != 1 or not np.issubdtype(indices.dtype, np.integer):
+        raise ValueError(
+            f"{name}: expected indices, a slice or a mask, got {indices.dtype} of shape {indices.shape}"
+        )
+    if (indices < -n).any() or (indices >= n).any():
+        raise ValueError(f"{name}: expected indices below {n}, got {int(indices[np.abs(indices).argmax()])}")
+    return np.where(indices < 0, indices + n, indices).astype(np.int64)

@@ -1,0 +1,116 @@
+"""Saving of what was fitted: one file, with a line that says what it holds and then its numbers."""
+
+import dataclasses
+import importlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+_MAGIC = b"lrcore 1\n"
+
+
+def save(path: str | os.PathLike, fitted: eqx.Module) -> None:
+    """Write what was fitted, or a recording or a network, to one file, whole or not at all.
+
+    **Arguments**
+
+    - `fitted`: a `Connector`, a `Flow`, a fit of `lr.maxent` or of a state space, `Latents`, `Steps`, a `Recording`, ...
+
+    **Raises** `TypeError` for what is not of lrcore; `ValueError` where it holds a function, such as an activation of one's
+    own, as that cannot be written.
+
+    >>> import tempfile
+    >>> from lrcore.network import LowRankNetwork
+    >>> net = LowRankNetwork(np.eye(2), np.eye(2))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(f"{folder}/net.lrcore", net)
+    ...     load(f"{folder}/net.lrcore").n.tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    """
+    if not (isinstance(fitted, eqx.Module) and type(fitted).__module__.startswith("lrcore.")):
+        raise TypeError(f"fitted: expected an object of lrcore, such as a Connector, got {type(fitted).__name__}")
+    fitted = jax.tree.map(lambda leaf: leaf.item() if isinstance(leaf, np.generic) else leaf, fitted)
+    header = json.dumps(_described(fitted, "")).encode() + b"\n"
+    write_whole(path, lambda file: (file.write(_MAGIC + header), eqx.tree_serialise_leaves(file, fitted)))
+
+
+def load(path: str | os.PathLike) -> Any:
+    """Read what `save` wrote.
+
+    **Raises** `ValueError` for another kind of file, a truncated or a damaged one; `FileNotFoundError`.
+    """
+    with open(path, "rb") as file:
+        if file.readline(64) != _MAGIC:
+            raise ValueError(f"path: expected a file written by lr.save, got another kind of file at {path}")
+        try:
+            found = eqx.tree_deserialise_leaves(file, _template(json.loads(file.readline())))
+            if file.read(1):
+                raise ValueError("there is more in it than it says")
+            return found
+        except Exception as error:
+            raise ValueError(
+                f"path: {path} is damaged, truncated, or of another version of lrcore: {error}; write it anew with lr.save"
+            ) from error
+
+
+def write_whole(path: str | os.PathLike, write: Callable) -> None:
+    """Write a file whole or not at all: to a neighbour first, which then takes its place."""
+    path = Path(path)
+    neighbour = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with open(neighbour, "wb") as file:
+            write(file)
+        os.replace(neighbour, path)
+    finally:
+        neighbour.unlink(missing_ok=True)
+
+
+def _described(x: Any, name: str) -> Any:
+    """What stands where in a tree, for JSON: a list `[kind, ...]`, or a number, a text or nothing itself."""
+    if x is None or isinstance(x, bool | int | float | str):
+        return x
+    if isinstance(x, jax.Array | np.ndarray):
+        return ["jax" if isinstance(x, jax.Array) else "numpy", list(x.shape), np.dtype(x.dtype).str]
+    if isinstance(x, tuple | list):
+        return [type(x).__name__, [_described(part, name) for part in x]]
+    if isinstance(x, dict):
+        return ["dict", {key: _described(part, f"{name}['{key}']") for key, part in x.items()}]
+    if isinstance(x, eqx.nn.MLP):
+        return ["mlp", [x.in_size, x.out_size, x.width_size, x.depth]]
+    kind = type(x)
+    if isinstance(x, eqx.Module) and kind.__module__.startswith("lrcore."):
+        fields = {field.name: _described(getattr(x, field.name), field.name) for field in dataclasses.fields(x)}
+        return ["module", kind.__module__, kind.__name__, fields]
+    what = "a function" if callable(x) else f"a {kind.__name__}"
+    raise ValueError(f"{name}: expected a name or numbers to save, got {what}: fit with one of the named ones")
+
+
+def _template(described: Any) -> Any:
+    """A tree of the described structure, whose numbers `load` replaces."""
+    if not isinstance(described, list):
+        return described
+    kind, *rest = described
+    if kind in ("jax", "numpy"):
+        return (jnp if kind == "jax" else np).zeros(rest[0], np.dtype(rest[1]))
+    if kind in ("tuple", "list"):
+        return {"tuple": tuple, "list": list}[kind](map(_template, rest[0]))
+    if kind == "dict":
+        return {key: _template(part) for key, part in rest[0].items()}
+    if kind == "mlp":
+        from .flow import mlp
+
+        return mlp(*rest[0], jax.random.key(0))
+    module, name, fields = rest
+    if not module.startswith("lrcore."):
+        raise ValueError(f"{module} is not of lrcore")
+    made = object.__new__(getattr(importlib.import_module(module), name))
+    for field in dataclasses.fields(made):
+        object.__setattr__(made, field.name, _template(fields[field.name]))
+    return made
