@@ -22,23 +22,24 @@ def timed(call):
 def main():
     truth = lr.systems.quadstable()
     network = truth.sample(jr.key(0), 1000)
-    latents = lr.systems.trajectories(network)
+    steps = lr.steps(lr.systems.trajectories(network), alpha=ALPHA)
 
     def fit(key):
-        return lr.Connector.fit(latents, network.embedding, alpha=ALPHA, key=jr.key(key), progress=False)
+        return lr.Connector.fit(steps, network.embedding, key=jr.key(key), progress=False)
 
     cold, found = timed(lambda: fit(1))
     warm, _ = timed(lambda: fit(2))
-    closed, _ = timed(lambda: lr.maxent.fit(latents, network.embedding, alpha=ALPHA))
+    closed, _ = timed(lambda: lr.maxent.fit(steps, network.embedding))
 
     samples, held_out = truth.sample(jr.key(3), 20_000).m, truth.sample(jr.key(4), 4000).m
     training, (flow, _) = timed(lambda: lr.Flow.fit(samples, key=jr.key(5), progress=False))
     nats = float(np.abs(flow.log_prob(held_out) - truth.embedding_log_prob(held_out)).mean())
 
     starts = jr.uniform(jr.key(6), (1000, 2), minval=-2.4, maxval=2.4)
-    long = np.asarray(network.simulate(starts, None, ALPHA, 1000, noise=0.05, key=jr.key(7)))
+    long = network.simulate(starts, None, ALPHA, 1000, noise=0.05, key=jr.key(7))
+    long = lr.steps(long, alpha=ALPHA)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    million, _ = timed(lambda: lr.maxent.fit(long, network.embedding, alpha=ALPHA))
+    million, _ = timed(lambda: lr.maxent.fit(long, network.embedding))
     memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20
 
     error = float(

@@ -97,7 +97,12 @@ class Connector(ConnectivityDistribution):
             steps, embedding, activation=activation, ridge=ridge, tolerance=tolerance, progress=progress
         )
         # Of few neurons, too few held-out ones would not show overfitting.
-        options = {"updates": updates, "batch_size": batch_size, "progress": progress, "held_out": 0.1} | options
+        options = {
+            "updates": updates,
+            "batch_size": batch_size,
+            "progress": progress,
+            "held_out": 0.1,
+        } | options
         checkpoint = options.pop("checkpoint", None)
         files = [checkpoint and f"{os.fspath(checkpoint)}.{part}" for part in ("embedding", "conditional")]
         embedding_key, draw_key, conditional_key = jr.split(key, 3)

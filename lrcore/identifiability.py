@@ -333,9 +333,7 @@ class Report(eqx.Module):
             "free         every other function of e; spread, clusters and tails of n given e",
         ]
         if self.added is not None:
-            lines.append(
-                f"candidates   would add {self.rank * self.added} numbers"
-            )
+            lines.append(f"candidates   would add {self.rank * self.added} numbers")
         return "\n".join(lines)
 
 

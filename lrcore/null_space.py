@@ -81,8 +81,14 @@ class Partner(ConnectivityDistribution):
         back = floats(n) - self._change(e)
         if self.kind == "tails":
             return _widened_log_prob(self.base, jnp.concatenate([e, back], axis=-1), self.size)
-        signs = itertools.product((-1.0, 1.0), repeat=self.rank) if self.kind == "clusters" else [[0.0] * self.rank]
-        shifts = [back - jnp.broadcast_to(self.size * jnp.asarray(sign, back.dtype), back.shape) for sign in signs]
+        signs = (
+            itertools.product((-1.0, 1.0), repeat=self.rank)
+            if self.kind == "clusters"
+            else [[0.0] * self.rank]
+        )
+        shifts = [
+            back - jnp.broadcast_to(self.size * jnp.asarray(sign, back.dtype), back.shape) for sign in signs
+        ]
         logs = jnp.stack([self.base.log_prob(m, b, d, shifted) for shifted in shifts])
         return logsumexp(logs, axis=0) - np.log(len(shifts))
 

@@ -35,7 +35,9 @@ def save(path: str | os.PathLike, fitted: eqx.Module) -> None:
     [[1.0, 0.0], [0.0, 1.0]]
     """
     if not (isinstance(fitted, eqx.Module) and type(fitted).__module__.startswith("lrcore.")):
-        raise TypeError(f"fitted: expected an object of lrcore, such as a Connector, got {type(fitted).__name__}")
+        raise TypeError(
+            f"fitted: expected an object of lrcore, such as a Connector, got {type(fitted).__name__}"
+        )
     fitted = jax.tree.map(lambda leaf: leaf.item() if isinstance(leaf, np.generic) else leaf, fitted)
     header = json.dumps(_described(fitted, "")).encode() + b"\n"
     write_whole(path, lambda file: (file.write(_MAGIC + header), eqx.tree_serialise_leaves(file, fitted)))
@@ -86,10 +88,14 @@ def _described(x: Any, name: str) -> Any:
         return ["mlp", [x.in_size, x.out_size, x.width_size, x.depth]]
     kind = type(x)
     if isinstance(x, eqx.Module) and kind.__module__.startswith("lrcore."):
-        fields = {field.name: _described(getattr(x, field.name), field.name) for field in dataclasses.fields(x)}
+        fields = {
+            field.name: _described(getattr(x, field.name), field.name) for field in dataclasses.fields(x)
+        }
         return ["module", kind.__module__, kind.__name__, fields]
     what = "a function" if callable(x) else f"a {kind.__name__}"
-    raise ValueError(f"{name}: expected a name or numbers to save, got {what}: fit with one of the named ones")
+    raise ValueError(
+        f"{name}: expected a name or numbers to save, got {what}: fit with one of the named ones"
+    )
 
 
 def _template(described: Any) -> Any:

@@ -48,7 +48,11 @@ class Steps(eqx.Module):
         if not z.size:
             raise ValueError(f"z: expected states (step, rank), got none, shape {z.shape}")
         sizes = {"step": z.shape[0], "rank": z.shape[1]}
-        u = np.zeros((len(z), 0)) if u is None else np.asarray(checks.array("u", u, ("step", "input"), sizes=sizes))
+        u = (
+            np.zeros((len(z), 0))
+            if u is None
+            else np.asarray(checks.array("u", u, ("step", "input"), sizes=sizes))
+        )
         y = np.asarray(checks.array("y", y, ("step", "rank"), sizes=sizes))
         trial = np.asarray(checks.array("trial", trial, ("step",), sizes=sizes))
         self.z, self.u, self.y = (part.astype(np.float64) for part in (z, u, y))
@@ -81,7 +85,9 @@ class Steps(eqx.Module):
         """T, how many steps were measured: copies counted once."""
         return len(self) // self.copies
 
-    def explored(self, most: int = 4000) -> tuple[Float[np.ndarray, "state rank"], Float[np.ndarray, "state input"]]:
+    def explored(
+        self, most: int = 4000
+    ) -> tuple[Float[np.ndarray, "state rank"], Float[np.ndarray, "state input"]]:
         """The explored set: states and inputs that were visited; of more than `most` every k-th."""
         every = -(-len(self) // checks.count("most", most))
         return self.z[::every], self.u[::every]
@@ -109,7 +115,9 @@ class Steps(eqx.Module):
         missing = np.setdiff1d(chosen, self.trial)
         if not len(chosen) or len(missing):
             what = f"{missing[0]}, which has no steps" if len(missing) else "none"
-            raise ValueError(f"trials: expected numbers of the {self.n_trials} trials that there are, got {what}")
+            raise ValueError(
+                f"trials: expected numbers of the {self.n_trials} trials that there are, got {what}"
+            )
         return self._at(np.flatnonzero(np.isin(self.trial, chosen)), copies=self.copies)
 
     @classmethod
@@ -137,7 +145,9 @@ class Steps(eqx.Module):
         return cls(*arrays, trial, alpha=first.alpha, copies=first.copies)
 
     def _at(self, rows: Int[np.ndarray, " row"], *, copies: int) -> "Steps":
-        return Steps(*(part[rows] for part in (self.z, self.u, self.y, self.trial)), alpha=self.alpha, copies=copies)
+        return Steps(
+            *(part[rows] for part in (self.z, self.u, self.y, self.trial)), alpha=self.alpha, copies=copies
+        )
 
     def __repr__(self) -> str:
         inputs = f"with {self.n_inputs} inputs" if self.n_inputs else "without inputs"
@@ -200,7 +210,11 @@ def steps(latents, *, alpha: float, inputs=None, lengths=None, drift=None, copie
         y = drift_target(here, latents[:, 1:][taken].astype(np.float64), alpha)
     else:
         y = _along("drift", drift, taken, ("trial", "time - 1", "rank"), rank)
-    u = None if inputs is None else _along("inputs", _shortened(inputs, n_time), taken, ("trial", "time - 1", "input"))
+    u = (
+        None
+        if inputs is None
+        else _along("inputs", _shortened(inputs, n_time), taken, ("trial", "time - 1", "input"))
+    )
     # A trial and its copies have one number, so that they are held out together.
     trial = np.repeat(np.arange(trials) % (trials // copies), valid - 1)
     return Steps(here, u, y, trial, alpha=alpha, copies=copies)

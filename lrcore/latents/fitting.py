@@ -1,7 +1,6 @@
 """Latents with uncertainty: a state-space model fitted to a recording by variational EM, and applied to other trials."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -183,7 +182,7 @@ def fit(
     - `baseline`: (trial, time, neuron), expected counts a bin without z; by default each neuron's mean. See `lr.baseline`.
     - `lag`: bins by which inputs act late. `features`: random ones of F; `ridge`: relative to their mean square.
     - `q`: EM starts from Q = q I, of white latents, and stays near it. With much less it finds no attractors; with more, flows are smoothed
-      and stable points drawn together (benchmarks/README.md).
+      and stable points drawn together (studies/README.md).
     - `same_start`: all trials begin at the same decision state, to a variance of 0.02 of that over all bins; False to
       estimate how they begin.
     - `start`: latents to start from, of rank `rank + nuisance`; by default those of factor analysis.

@@ -138,7 +138,9 @@ def halves(
         full = np.zeros((*mask.shape, rank), np.float32)
         full[mask] = z
         both.append(full)
-    one, other = (eqx.tree_at(lambda x: x.z, found, jnp.asarray(z)).steps(tau=tau, inputs=inputs) for z in both)
+    one, other = (
+        eqx.tree_at(lambda x: x.z, found, jnp.asarray(z)).steps(tau=tau, inputs=inputs) for z in both
+    )
     crossed = (np.concatenate(pair) for pair in ((one.z, other.z), (one.u, other.u), (other.y, one.y)))
     return Steps(*crossed, np.tile(one.trial, 2), alpha=one.alpha, copies=2)
 

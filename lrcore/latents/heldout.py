@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Float, Int, PRNGKeyArray
 
 from .. import checks
+from ..recording import Recording
 from . import baseline, fitting
 from .fitting import StateSpaceFit
-from ..recording import Recording
 
 
 class Fold(eqx.Module):

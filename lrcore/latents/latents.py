@@ -58,7 +58,9 @@ class Latents(eqx.Module):
         """
         tau = checks.positive("tau", tau)
         if tau < self.bin_width:
-            raise ValueError(f"tau: expected seconds, at least a bin of {self.bin_width:g}, got {tau:g}: 100 ms is 0.1")
+            raise ValueError(
+                f"tau: expected seconds, at least a bin of {self.bin_width:g}, got {tau:g}: 100 ms is 0.1"
+            )
         if inputs and self.inputs is None:
             raise ValueError("inputs: expected a recording with inputs, got one without")
         given = self.inputs if inputs else None

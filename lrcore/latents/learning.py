@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 from ..gauge import symmetric_root
 from ..steps import drift_target
 from .smoother import Posterior
-from .state_space import Observed, Sites, StateSpace, expected_scores, per_trial
+from .state_space import Observed, StateSpace, expected_scores, per_trial
 
 
 @eqx.filter_jit
@@ -74,7 +74,9 @@ def input_weights(model: StateSpace, posterior: Posterior, data: Observed) -> Fl
 
 
 @eqx.filter_jit
-def dynamics(model: StateSpace, posterior: Posterior, drawn, data: Observed, ridge, held, share) -> StateSpace:
+def dynamics(
+    model: StateSpace, posterior: Posterior, drawn, data: Observed, ridge, held, share
+) -> StateSpace:
     """n by ridge regression along weighted paths, `share` of it new; noise, memory and start in closed form."""
     rank, alpha = model.rank, model.alpha
     mask = data.mask[:, 1:]

@@ -172,6 +172,7 @@ def expected_scores(model: StateSpace, mean, covariance, y, c):
 @eqx.filter_jit
 def expected_rates(model: StateSpace, posterior: Posterior) -> Float[Array, "trial time neuron"]:
     """Expectation of the relative rates under a posterior."""
+
     def one(pair):
         mean, covariance = pair
         centre = mean @ model.m.T + model.d[None]

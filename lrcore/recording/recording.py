@@ -96,7 +96,8 @@ class Recording(eqx.Module):
         self.choices = None if choices is None else validation.whole_numbers("choices", choices, n_trials)
         self.inputs = None if inputs is None else validation.inputs(inputs, mask)
         self.info = {
-            key: validation.per_trial(f"info['{key}']", value, n_trials) for key, value in dict(info or {}).items()
+            key: validation.per_trial(f"info['{key}']", value, n_trials)
+            for key, value in dict(info or {}).items()
         }
         signal = validation.without_padding(name, signal, mask)
         self.spikes = self.rates = None

@@ -11,8 +11,8 @@ from common import ROOT
 BLOCKS = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
 RECORDING = """
 import jax, numpy as np
-from lrcore import datasets
-made = datasets.clicks_session(jax.random.key(0), n_trials=60, n_neurons=40).recording
+from lrcore.recording import clicks_session
+made = clicks_session(jax.random.key(0), n_trials=60, n_neurons=40).recording
 kept = dict(spikes=made.spikes, lengths=made.lengths, externalinputs=made.inputs, times=made.times)
 np.savez("recording.npz", **kept, choices=made.choices)
 """

@@ -1,4 +1,4 @@
-"""How well connectivity is inferred from rates and spikes alone: prints the rows of the table in benchmarks/README.md."""
+"""How well connectivity is inferred from rates and spikes alone: prints the rows of the table in studies/README.md."""
 
 import sys
 import time
@@ -25,16 +25,16 @@ def estimates(net, z):
     """Label and fit of each way from what was recorded to a conditional mean."""
     rates = np.asarray(net.rates(z))
     rng = np.random.default_rng(0)
-    seen = lr.rates.latents(lr.Recording(rates=rates, bin_width=0.01), 2, activation="tanh")
-    yield "clean rates", lr.maxent.fit(seen.z, seen.embedding, alpha=ALPHA)
+    seen = lr.latents.from_rates(lr.Recording(rates=rates, bin_width=0.01), 2, activation="tanh")
+    yield "clean rates", lr.maxent.fit(seen.steps(), seen.embedding)
 
     noise = rates.std(axis=(0, 1)) * rng.normal(size=rates.shape)
     noisy = lr.Recording(rates=(rates + noise).astype(np.float32), bin_width=0.01)
-    seen = lr.rates.latents(noisy, 2, activation="tanh", noisy=True)
+    seen = lr.latents.from_rates(noisy, 2, activation="tanh", noisy=True)
     options = {"embedding": seen.embedding, "tolerance": 0.01}
-    yield "noisy rates, one estimate", lr.maxent.fit(seen.z, alpha=ALPHA, **options)
-    both = lr.rates.halves(noisy, seen, alpha=ALPHA, key=jr.key(1))
-    yield "noisy rates, two halves", lr.maxent.fit(**both, **options)
+    yield "noisy rates, one estimate", lr.maxent.fit(seen.steps(), **options)
+    both = lr.latents.halves(noisy, seen, key=jr.key(1))
+    yield "noisy rates, two halves", lr.maxent.fit(both, **options)
 
     spikes = lr.Recording(spikes=rng.poisson(MEAN_COUNT * (1 + rates)), bin_width=0.01)
     found = lr.latents.fit(
@@ -53,9 +53,9 @@ def estimates(net, z):
     smooth = np.asarray(lr.latents.smooth(spikes, 2).z)
     change = np.linalg.lstsq(smooth.reshape(-1, 2), means.reshape(-1, 2), rcond=None)[0]
     options = {"embedding": found.latents.embedding, "tolerance": 0.03}
-    yield "spikes, smoothed counts", lr.maxent.fit(smooth @ change, alpha=ALPHA, **options)
-    yield "spikes, posterior means", lr.maxent.fit(means, alpha=ALPHA, **options)
-    yield "spikes, posterior draws", lr.maxent.fit(**found.draws(jr.key(3), 2), **options)
+    yield "spikes, smoothed counts", lr.maxent.fit(lr.steps(smooth @ change, alpha=ALPHA), **options)
+    yield "spikes, posterior means", lr.maxent.fit(lr.steps(means, alpha=ALPHA), **options)
+    yield "spikes, posterior draws", lr.maxent.fit(found.steps(jr.key(3), 2), **options)
 
 
 def errors(fit, net, p):
