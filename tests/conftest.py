@@ -1,8 +1,13 @@
-"""Strict numerics for every test: no silent broadcasting, no warning passed over, no window opened."""
+"""Strict numerics for every test: no silent broadcasting, no warning passed over, no window opened. And what several
+files look at: sessions and fits, each made once for all of them."""
+
+import functools
 
 import jax
 import matplotlib
 import pytest
+
+import lrcore as lr
 
 matplotlib.use("Agg")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -16,3 +21,33 @@ def pytest_configure(config: pytest.Config) -> None:
         "default::DeprecationWarning:ott.*",
     ):
         config.addinivalue_line("filterwarnings", line)
+
+
+@pytest.fixture(scope="session")
+def clicks_session():
+    """Synthetic sessions by the number of their key, and by their size. Nobody writes into them."""
+    @functools.cache
+    def made(seed: int = 0, n_trials: int = 400, n_neurons: int = 80):
+        return lr.recording.clicks_session(jax.random.key(seed), n_trials=n_trials, n_neurons=n_neurons)
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def state_space_fit(clicks_session):
+    """State-space models of rank 2 of such sessions, after twenty iterations."""
+    @functools.cache
+    def made(n_trials: int = 200, n_neurons: int = 80):
+        recording = clicks_session(0, n_trials, n_neurons).recording
+        return lr.latents.fit(recording, 2, key=jax.random.key(1), iterations=20, progress=False)
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def quadstable_fit() -> tuple:
+    """A network of m and n alone, the steps of its latents, and a quick Connector of them."""
+    network = lr.systems.quadstable().sample(jax.random.key(0), 300)
+    steps = lr.steps(lr.systems.trajectories(network, points=10, steps=60), alpha=0.1)
+    options = {"updates": 200, "batch_size": 256, "n_targets": 512, "progress": False}
+    return network, steps, lr.Connector.fit(steps, network.embedding, key=jax.random.key(1), **options)

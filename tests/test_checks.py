@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lrcore import checks
-from lrcore.activation import resolve
 
 AXES = ("trial", "time", "rank")
 
@@ -132,25 +131,11 @@ def test_positive_and_count():
             checks.count("steps", value)
 
 
-@pytest.mark.parametrize(
-    "name, closed",
-    [
-        ("tanh", np.tanh),
-        ("softplus", lambda x: np.log1p(np.exp(x))),
-        ("sigmoid", lambda x: 1 / (1 + np.exp(-x))),
-        ("relu", lambda x: np.maximum(x, 0)),
-        ("exp", np.exp),
-        ("linear", lambda x: x),
-    ],
-)
-def test_activations_by_name(name, closed):
-    x = np.linspace(-4, 4, 41)
-    np.testing.assert_allclose(resolve(name)(jnp.asarray(x)), closed(x), rtol=1e-5, atol=1e-6)
+def test_inside():
+    np.testing.assert_array_equal(checks.inside([2, 3], 3), [[True, True, False], [True, True, True]])
 
 
-def test_other_activations():
-    assert resolve(jnp.sin) is jnp.sin
-    with pytest.raises(ValueError, match="activation: expected one of tanh, softplus.*got 'swish'"):
-        resolve("swish")
-    with pytest.raises(TypeError):
-        resolve(3)
+def test_double_precision_for_a_while():
+    with checks.x64():
+        assert jnp.asarray(1.0).dtype == np.float64
+    assert jnp.asarray(1.0).dtype == np.float32

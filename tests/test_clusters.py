@@ -3,9 +3,9 @@
 import jax.random as jr
 import numpy as np
 import pytest
+from lrcore.clusters import fit, required
 
 import lrcore as lr
-from lrcore.structure import clusters, required
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -13,11 +13,11 @@ def test_count(count):
     rng = np.random.default_rng(count)
     centres = 8 * np.array([[0, 0], [1, 0], [0, 1]])[:count]
     x = centres[rng.integers(count, size=600)] + rng.normal(size=(600, 2))
-    found = clusters(x, key=jr.key(0), most=5, starts=1)
+    found = fit(x, key=jr.key(0), most=5, starts=1)
     assert found.count == count
     # Another unit for each column is no difference.
     np.testing.assert_allclose(
-        clusters(x * [1, 100], key=jr.key(0), most=5, starts=1).spread, found.spread, rtol=1e-3
+        fit(x * [1, 100], key=jr.key(0), most=5, starts=1).spread, found.spread, rtol=1e-3
     )
 
 
@@ -25,8 +25,8 @@ def test_the_quadstable_system_requires_its_four_clusters():
     """In the truth, and in what maximum entropy makes of the trajectories."""
     p = lr.systems.quadstable()
     network = p.sample(jr.key(0), 1000)
-    z = lr.systems.trajectories(network, points=10)
-    g = lr.maxent.fit(z, network.embedding, alpha=0.1)
+    seen = lr.steps(lr.systems.trajectories(network, points=10), alpha=0.1)
+    g = lr.maxent.fit(seen, network.embedding)
     found = required(network, g.conditional_mean, key=jr.key(1), most=6, starts=2)
     assert (found.fitted.count, found.required.count) == (4, 4)
 
@@ -41,6 +41,6 @@ def test_clusters_around_the_mean_are_not_required():
 
 def test_bad_input():
     with pytest.raises(ValueError, match="at least ten neurons .* got 50 in all"):
-        clusters(np.zeros((50, 2)), key=jr.key(0))
+        fit(np.zeros((50, 2)), key=jr.key(0))
     with pytest.raises(ValueError, match="weights: expected finite"):
-        clusters(np.full((500, 2), np.nan), key=jr.key(0))
+        fit(np.full((500, 2), np.nan), key=jr.key(0))

@@ -58,7 +58,7 @@ def test_dissimilarity_adds_both_terms():
     assert found == pytest.approx(expected, abs=0.2)
     assert compare.dissimilarity(p, p, key=jr.key(0), n_neurons=150) < 0.1
     e = q.sample(jr.key(1), 400)
-    assert compare.dissimilarity(lr.Empirical(e), q, key=jr.key(0), n_neurons=150) < 0.5 * expected
+    assert compare.dissimilarity(lr.distributions.Empirical(e), q, key=jr.key(0), n_neurons=150) < 0.5 * expected
 
 
 def test_lint_is_blind_to_what_sorting_forgets():
@@ -140,7 +140,7 @@ def test_halves_of_one_network_are_no_difference():
 
     def fit(e):
         """The conditional mean that is known, on the neurons that there are."""
-        return lr.Empirical(lr.LowRankNetwork(e.m, p.conditional_mean(e)))
+        return lr.distributions.Empirical(lr.LowRankNetwork(e.m, p.conditional_mean(e)))
 
     null = compare.null(fit, network.embedding, key=jr.key(1), draws=3, n_neurons=200)
     assert null.shape == (3,) and null.max() < compare.distance(
@@ -151,7 +151,7 @@ def test_halves_of_one_network_are_no_difference():
 BAD = {
     "other ranks": (
         lambda: compare.distance(
-            lr.systems.ring(), lr.Empirical(network(rank=3)), key=jr.key(0), n_neurons=50
+            lr.systems.ring(), lr.distributions.Empirical(network(rank=3)), key=jr.key(0), n_neurons=50
         ),
         "^expected distributions of the same rank, got 2 and 3",
     ),

@@ -153,7 +153,7 @@ def drawn():
 
 @pytest.mark.parametrize("bandwidth", [None, 0.3], ids=["Scott", "given"])
 def test_empirical_density_has_kernels_shaped_like_the_neurons(drawn, bandwidth):
-    p = lr.Empirical(drawn, bandwidth=bandwidth)
+    p = lr.distributions.Empirical(drawn, bandwidth=bandwidth)
     points = np.concatenate([drawn.embedding.array, drawn.n], axis=1).astype(float)
     n, width = points.shape
     factor = stats.gaussian_kde(points.T).factor if bandwidth is None else bandwidth
@@ -177,7 +177,7 @@ def test_empirical_density_has_kernels_shaped_like_the_neurons(drawn, bandwidth)
 def test_empirical_of_dependent_coordinates():
     """Two coordinates on a line: no kernel of their shape has a density, one of each coordinate's spread does."""
     m = np.random.default_rng(0).normal(size=(30, 1)) @ np.array([[1.0, 2.0]])
-    p = lr.Empirical(lr.LowRankNetwork(m, m[:, ::-1]))
+    p = lr.distributions.Empirical(lr.LowRankNetwork(m, m[:, ::-1]))
     assert np.isfinite(p.conditional_mean(m[:4])).all() and np.isfinite(p.sample(jr.key(0), 9).m).all()
 
 
@@ -185,7 +185,7 @@ def test_empirical_density_of_one_coordinate_each_is_scipys():
     """Uncorrelated points: scipy's full covariance is the diagonal one."""
     x, y = np.meshgrid([-1.0, 0.5, 2.0], [-2.0, 0.0, 1.0])
     net = lr.LowRankNetwork(x.reshape(-1, 1), y.reshape(-1, 1))
-    p = lr.Empirical(net)
+    p = lr.distributions.Empirical(net)
     points = np.stack([x.ravel(), y.ravel()])
     # scipy divides the covariance by N - 1, ours by N.
     theirs = stats.gaussian_kde(points, lambda kde: kde.scotts_factor() * np.sqrt(8 / 9))
@@ -194,16 +194,16 @@ def test_empirical_density_of_one_coordinate_each_is_scipys():
 
 
 def test_empirical_samples(drawn):
-    bare = lr.Empirical(drawn, bandwidth=0.0).sample(jr.key(0), 5000)
+    bare = lr.distributions.Empirical(drawn, bandwidth=0.0).sample(jr.key(0), 5000)
     rows = {tuple(row) for row in np.asarray(drawn.embedding.array)}
     assert {tuple(row) for row in np.asarray(bare.embedding.array)} == rows
-    blurred = lr.Empirical(drawn, bandwidth=0.5).sample(jr.key(0), 50_000)
+    blurred = lr.distributions.Empirical(drawn, bandwidth=0.5).sample(jr.key(0), 50_000)
     expected = np.asarray(drawn.n).std(axis=0) * np.sqrt(1 + 0.5**2)
     np.testing.assert_allclose(np.asarray(blurred.n).std(axis=0), expected, rtol=0.03)
 
 
 def test_a_bare_bootstrap_has_no_density(drawn):
-    p = lr.Empirical(drawn, bandwidth=0.0)
+    p = lr.distributions.Empirical(drawn, bandwidth=0.0)
     for ask in (
         lambda: p.conditional_mean(drawn.embedding),
         lambda: p.log_prob(drawn.m, drawn.b, drawn.d, drawn.n),
@@ -243,7 +243,7 @@ BAD = {
         "^n_neurons: expected at least 2, got 1",
     ),
     "negative bandwidth": (
-        lambda: lr.Empirical(mixture().sample(jr.key(0), 9), -1.0),
+        lambda: lr.distributions.Empirical(mixture().sample(jr.key(0), 9), -1.0),
         "^bandwidth: expected",
     ),
 }

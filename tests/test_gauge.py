@@ -105,7 +105,7 @@ DRAWS = {"key": jr.key(0), "n_neurons": 50}
 
 @functools.cache
 def unmoved(measure) -> float:
-    return measure(mixture(), lr.Empirical(network(seed=1)), **DRAWS)
+    return measure(mixture(), lr.distributions.Empirical(network(seed=1)), **DRAWS)
 
 
 @settings(max_examples=50, deadline=None)
@@ -114,18 +114,18 @@ def test_distances(one, other):
     """Between mixtures, and between the neurons of networks, each in coordinates of its own."""
     with x64():
         p, q = mixture(), network(seed=1)
-        moved = transform(p, one), lr.Empirical(transform(q, other))
+        moved = transform(p, one), lr.distributions.Empirical(transform(q, other))
         assert compare.distance(*moved, **DRAWS) == pytest.approx(unmoved(compare.distance), rel=1e-5)
         # The paper's knows no gauge: it stays where both are in the same coordinates, and those are rotated.
         rotation = np.linalg.qr(one)[0]
-        moved = transform(p, rotation), lr.Empirical(transform(q, rotation))
+        moved = transform(p, rotation), lr.distributions.Empirical(transform(q, rotation))
         assert compare.dissimilarity(*moved, **DRAWS) == pytest.approx(
             unmoved(compare.dissimilarity), rel=1e-5
         )
 
 
 def test_any_distribution_goes_along():
-    base = lr.Empirical(network())
+    base = lr.distributions.Empirical(network())
     gauge = np.array([[2.0, 1.0], [0.0, 1.0]])
     there = transform(base, gauge)
     assert isinstance(there, lr.gauge.Gauged) and (there.n_inputs, there.bias) == (1, True)

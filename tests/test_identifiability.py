@@ -311,7 +311,7 @@ def test_trajectories_on_the_attractor_determine_less():
 
 def test_report_of_a_recording():
     """Latents carry lengths, embedding and activation."""
-    recording = lr.datasets.clicks_session(jr.key(0), n_trials=60).recording
+    recording = lr.recording.clicks_session(jr.key(0), n_trials=60).recording
     states = lr.latents.smooth(recording, 2)
     found = report(states, noise=0.5)
     by_hand = report(
@@ -359,7 +359,7 @@ def test_bad_input():
     with pytest.raises(ValueError, match="noise: expected the standard deviation"):
         report(z, e)
     with pytest.raises(TypeError, match="infer them first, lr.latents.smooth"):
-        report(lr.datasets.clicks_session(jr.key(0), n_trials=10).recording, noise=0.1)
+        report(lr.recording.clicks_session(jr.key(0), n_trials=10).recording, noise=0.1)
     for states, words in ((z[:0], "at least one, got none"), (np.zeros((4, 2)), "4 where every rate is 0")):
         with pytest.raises(ValueError, match=f"states: expected .*{words}"):
             report(states, e, noise=0.1)

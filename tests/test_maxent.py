@@ -12,7 +12,7 @@ import pytest
 import scipy.linalg
 
 import lrcore as lr
-from lrcore import compare, maxent
+from lrcore import gauge, maxent
 from lrcore.activation import resolve
 
 ALPHA = 0.1
@@ -46,8 +46,11 @@ def features(network, z, u, activation) -> np.ndarray:
 @pytest.fixture(scope="module")
 def driven():
     network, z, u = whole()
-    options = {"inputs": u, "alpha": ALPHA, "activation": "softplus"}
-    return network, z, u, options
+    return network, z, u, {"activation": "softplus"}
+
+
+def fit(latents, embedding, *, inputs=None, lengths=None, **options) -> maxent.MaximumEntropy:
+    return lr.maxent.fit(lr.steps(latents, inputs=inputs, lengths=lengths, alpha=ALPHA), embedding, **options)
 
 
 @pytest.mark.parametrize("condition", [1e4, 1e10], ids=["1e4", "1e10"])
@@ -63,7 +66,7 @@ def test_solution_is_the_one_of_a_direct_solve(condition):
     stacked = np.concatenate([x / n, np.sqrt(ridge) * np.eye(n)])
     assert np.linalg.cond(stacked) ** 2 == pytest.approx(condition, rel=0.5)
     expected = np.linalg.lstsq(stacked, np.concatenate([y, np.zeros((n, 2))]), rcond=None)[0]
-    found = lr.maxent.fit(z, network.embedding, alpha=ALPHA, ridge=ridge)
+    found = fit(z, network.embedding, ridge=ridge)
     assert np.linalg.norm(found.n - expected) < 1e-5 * np.linalg.norm(expected)
     np.testing.assert_allclose(x @ found.n / n, x @ expected / n, atol=1e-7)
     assert found.ridge == ridge and len(found.ridges) == 0
@@ -71,10 +74,10 @@ def test_solution_is_the_one_of_a_direct_solve(condition):
 
 def test_targets_and_weights_are_as_defined(driven):
     network, z, u, options = driven
-    found = lr.maxent.fit(z, network.embedding, **options, ridge=1e-4)
+    found = fit(z, network.embedding, inputs=u, **options, ridge=1e-4)
     here = z[:, :-1].reshape(-1, 2).astype(float)
-    np.testing.assert_allclose(found.states, here)
-    np.testing.assert_allclose(found.inputs, u.reshape(-1, 2))
+    np.testing.assert_allclose(found.steps.z, here)
+    np.testing.assert_allclose(found.steps.u, u.reshape(-1, 2))
     y = (z[:, 1:].reshape(-1, 2) - (1 - ALPHA) * here) / ALPHA
     # Y is the drift: the latents are Euler's, kept in float32.
     np.testing.assert_allclose(y, network.drift(here, u.reshape(-1, 2)), atol=1e-4)
@@ -85,7 +88,7 @@ def test_targets_and_weights_are_as_defined(driven):
 @pytest.mark.parametrize("ridge", [1e-3, 1e-7, None], ids=["strong", "weak", "chosen"])
 def test_representer_at_the_fitted_neurons_is_the_solution(driven, ridge):
     network, z, u, options = driven
-    found = lr.maxent.fit(z, network.embedding, **options, ridge=ridge)
+    found = fit(z, network.embedding, inputs=u, **options, ridge=ridge)
     scale = np.abs(found.n).max()
     np.testing.assert_allclose(found.conditional_mean(network.embedding), found.n, atol=1e-4 * scale)
     np.testing.assert_array_equal(found.network().n, found.n.astype(np.float32))
@@ -93,10 +96,10 @@ def test_representer_at_the_fitted_neurons_is_the_solution(driven, ridge):
 
 def test_representer_anywhere_is_the_sum_over_steps(driven):
     network, z, u, options = driven
-    found = lr.maxent.fit(z, network.embedding, **options, ridge=1e-4)
+    found = fit(z, network.embedding, inputs=u, **options, ridge=1e-4)
     e = np.random.default_rng(5).normal(size=(3, 4, 5))
-    h = np.einsum("...r,tr->...t", e[..., :2], found.states) + np.einsum(
-        "...k,tk->...t", e[..., 2:4], found.inputs
+    h = np.einsum("...r,tr->...t", e[..., :2], found.steps.z) + np.einsum(
+        "...k,tk->...t", e[..., 2:4], found.steps.u
     )
     expected = np.logaddexp(h + e[..., 4:], 0) @ found.weights
     np.testing.assert_allclose(found.conditional_mean(e), expected, rtol=1e-4, atol=1e-4)
@@ -109,9 +112,9 @@ def test_representer_anywhere_is_the_sum_over_steps(driven):
 
 def test_blocks_of_time_change_nothing(driven, monkeypatch):
     network, z, u, options = driven
-    one = lr.maxent.fit(z, network.embedding, **options)
+    one = fit(z, network.embedding, inputs=u, **options)
     monkeypatch.setattr(maxent, "_BLOCK", 7)
-    other = lr.maxent.fit(z, network.embedding, **options)
+    other = fit(z, network.embedding, inputs=u, **options)
     assert one.ridge == pytest.approx(other.ridge)
     np.testing.assert_allclose(one.n, other.n, rtol=1e-4, atol=1e-5)
     e = network.embedding
@@ -124,8 +127,8 @@ def test_twice_the_neurons_are_the_same_function(driven, ridge):
     network, z, u, options = driven
     e = network.embedding
     twice = e.like(jnp.concatenate([e.array, e.array]))
-    one = lr.maxent.fit(z, e, **options, ridge=ridge)
-    other = lr.maxent.fit(z, twice, **options, ridge=ridge and ridge / 2)
+    one = fit(z, e, inputs=u, **options, ridge=ridge)
+    other = fit(z, twice, inputs=u, **options, ridge=ridge and ridge / 2)
     assert other.ridge * 2 == pytest.approx(one.ridge, rel=1e-6)
     at = np.random.default_rng(5).normal(size=(50, 5))
     expected = np.asarray(one.conditional_mean(at))
@@ -136,10 +139,9 @@ def test_order_of_trials_and_of_neurons_does_not_matter(driven):
     network, z, u, options = driven
     rng = np.random.default_rng(0)
     trials, neurons = rng.permutation(len(z)), rng.permutation(network.n_neurons)
-    one = lr.maxent.fit(z, network.embedding, **options, ridge=1e-5)
+    one = fit(z, network.embedding, inputs=u, **options, ridge=1e-5)
     shuffled = network.embedding.like(network.embedding.array[neurons])
-    options = options | {"inputs": u[trials]}
-    other = lr.maxent.fit(z[trials], shuffled, **options, ridge=1e-5)
+    other = fit(z[trials], shuffled, inputs=u[trials], **options, ridge=1e-5)
     np.testing.assert_allclose(other.n, one.n[neurons], rtol=1e-5, atol=1e-6)
 
 
@@ -151,23 +153,18 @@ def test_padding_is_never_looked_at(driven, ridge):
     for trial, length in enumerate(lengths):
         padded[trial, length:] = np.nan
         padded_inputs[trial, length - 1 :] = np.inf
-    options = options | {"ridge": ridge, "inputs": padded_inputs}
-    one = lr.maxent.fit(padded, network.embedding, **options, lengths=lengths)
+    options = options | {"ridge": ridge, "lengths": lengths}
+    one = fit(padded, network.embedding, inputs=padded_inputs, **options)
     # The same steps cut out by hand: garbage, but finite, in the padding.
-    again = lr.maxent.fit(
-        np.where(np.isnan(padded), 77, padded),
-        network.embedding,
-        **(options | {"inputs": u}),
-        lengths=lengths,
-    )
+    again = fit(np.where(np.isnan(padded), 77, padded), network.embedding, inputs=u, **options)
     np.testing.assert_array_equal(one.n, again.n)
     here = np.concatenate([z[i, : n - 1] for i, n in enumerate(lengths)])
-    np.testing.assert_allclose(one.states, here)
-    np.testing.assert_allclose(one.inputs, np.concatenate([u[i, : n - 1] for i, n in enumerate(lengths)]))
+    np.testing.assert_allclose(one.steps.z, here)
+    np.testing.assert_allclose(one.steps.u, np.concatenate([u[i, : n - 1] for i, n in enumerate(lengths)]))
     if ridge is not None:
         following = np.concatenate([z[i, 1:n] for i, n in enumerate(lengths)]).astype(float)
-        x = features(network, one.states, one.inputs, "softplus")
-        y = (following - (1 - ALPHA) * one.states) / ALPHA
+        x = features(network, one.steps.z, one.steps.u, "softplus")
+        y = (following - (1 - ALPHA) * one.steps.z) / ALPHA
         gram = x.T @ x + ridge * 1600 * np.eye(40)
         np.testing.assert_allclose(one.n, 40 * scipy.linalg.solve(gram, x.T @ y), rtol=1e-3, atol=1e-4)
 
@@ -176,8 +173,7 @@ def test_inputs_of_the_same_length_as_the_latents_lose_their_last(driven):
     network, z, u, options = driven
     longer = np.concatenate([u, np.full((6, 1, 2), 99.0)], axis=1)
     one, other = (
-        lr.maxent.fit(z, network.embedding, **(options | {"inputs": inputs}), ridge=1e-5)
-        for inputs in (u, longer)
+        fit(z, network.embedding, inputs=inputs, **options, ridge=1e-5) for inputs in (u, longer)
     )
     np.testing.assert_array_equal(one.n, other.n)
 
@@ -185,11 +181,11 @@ def test_inputs_of_the_same_length_as_the_latents_lose_their_last(driven):
 def test_gauge(driven):
     """(z, m) -> (A z, A^-T m): the same rates, and n goes with A."""
     network, z, u, options = driven
-    gauge = np.array([[2.0, 1.0], [0.5, -1.0]])
-    moved = compare.transform(network, gauge)
-    one = lr.maxent.fit(z, network.embedding, **options, ridge=1e-4)
-    other = lr.maxent.fit(z @ gauge.T, moved.embedding, **options, ridge=1e-4)
-    np.testing.assert_allclose(other.n, one.n @ gauge.T, rtol=1e-3, atol=1e-3)
+    a = np.array([[2.0, 1.0], [0.5, -1.0]])
+    moved = gauge.transform(network, a)
+    one = fit(z, network.embedding, inputs=u, **options, ridge=1e-4)
+    other = fit(z @ a.T, moved.embedding, inputs=u, **options, ridge=1e-4)
+    np.testing.assert_allclose(other.n, one.n @ a.T, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.05, 0.3], ids=["clean", "noise 0.05", "noise 0.3"])
@@ -198,7 +194,7 @@ def test_chosen_ridge_is_nearly_the_best(system, noise):
     network, z = noisy(system, 300 if noise else 500, noise=noise, points=14, steps=80, key=3)
     g = lr.systems.SYSTEMS[system]().conditional_mean(network.embedding)
 
-    chosen = lr.maxent.fit(z, network.embedding, alpha=ALPHA)
+    chosen = fit(z, network.embedding)
     # The whole path at once, by the eigenvectors of the dual problem.
     n, here = network.n_neurons, z[:, :-1].reshape(-1, 2).astype(float)
     y = (z[:, 1:].reshape(-1, 2) - (1 - ALPHA) * here) / ALPHA
@@ -219,14 +215,13 @@ def test_chosen_ridge_is_nearly_the_best(system, noise):
 def test_held_out_error_is_the_one_of_leaving_trials_out(driven):
     """Each fold once more by its own fit; the folds are those of the documented seed."""
     network, z, u, options = driven
-    found = lr.maxent.fit(z, network.embedding, **options, folds=3)
+    found = fit(z, network.embedding, inputs=u, **options, folds=3)
     fold = np.random.default_rng(0).permutation(6) % 3
     at = 30
     errors = []
     for k in range(3):
-        rest = lr.maxent.fit(
-            z[fold != k], network.embedding, **(options | {"inputs": u[fold != k]}), ridge=found.ridges[at]
-        )
+        kept = fold != k
+        rest = fit(z[kept], network.embedding, inputs=u[kept], **options, ridge=found.ridges[at])
         here = z[fold == k, :-1].astype(float)
         y = (z[fold == k, 1:] - (1 - ALPHA) * here) / ALPHA
         fitted = features(network, here, u[fold == k], "softplus") @ rest.n / 40
@@ -236,15 +231,15 @@ def test_held_out_error_is_the_one_of_leaving_trials_out(driven):
 
 def test_tolerance_prefers_less_structure(driven):
     network, z, u, options = driven
-    ridges = [lr.maxent.fit(z, network.embedding, **options, tolerance=t).ridge for t in (0.0, 1e-3, 1e-1)]
+    ridges = [fit(z, network.embedding, inputs=u, **options, tolerance=t).ridge for t in (0.0, 1e-3, 1e-1)]
     assert ridges == sorted(ridges) and ridges[0] < ridges[-1]
 
 
 def test_posterior_has_the_formulas_mean_and_covariance():
     """Whitened by the root of the formula's covariance, draws are standard normal."""
     network, z = noisy("ring", 8, points=4, steps=20)
-    found = lr.maxent.fit(z, network.embedding, alpha=ALPHA, ridge=1e-3)
-    x = features(network, found.states, None, "tanh")
+    found = fit(z, network.embedding, ridge=1e-3)
+    x = features(network, found.steps.z, None, "tanh")
     sigma, n, draws = 0.7, 8, 300
     covariance = sigma**2 * np.linalg.inv(np.eye(n) + x.T @ x / (1e-3 * n**2))
     drawn = np.stack([found.posterior(jr.key(i), sigma=sigma).n for i in range(draws)]).astype(float)
@@ -260,7 +255,7 @@ def test_posterior_has_the_formulas_mean_and_covariance():
 
 def test_posterior_networks_move_as_the_data_and_independent_draws_do_not():
     network, z = noisy("limit cycle", 200, points=8)
-    found = lr.maxent.fit(z, network.embedding, alpha=ALPHA)
+    found = fit(z, network.embedding)
     states = lr.systems.grid(12, 2.0)
 
     def off(other):
@@ -273,7 +268,7 @@ def test_posterior_networks_move_as_the_data_and_independent_draws_do_not():
     assert max(map(off, posterior)) < 0.3 * min(map(off, independent))
     # It is spread as widely where the dynamics do not look: n itself is nearly as uncertain as before. The spread is
     # that of the covariance (400 numbers: 3 standard errors are 0.11), most of whose directions are free.
-    x = np.tanh(found.states @ np.asarray(network.m, float).T)
+    x = np.tanh(found.steps.z @ np.asarray(network.m, float).T)
     variance = 1 / (1 + np.linalg.eigvalsh(x.T @ x) / (found.ridge * 200**2))
     np.testing.assert_allclose(np.std(posterior[0].n - found.n), np.sqrt(variance.mean()), rtol=0.11)
     assert variance.mean() > 0.7
@@ -286,13 +281,13 @@ def test_posterior_networks_move_as_the_data_and_independent_draws_do_not():
 
 def test_single_trial_with_a_given_ridge():
     network, z = noisy("ring", 50, points=2)
-    one = lr.maxent.fit(z[0], network.embedding, alpha=ALPHA, ridge=1e-4)
-    np.testing.assert_array_equal(one.n, lr.maxent.fit(z[:1], network.embedding, alpha=ALPHA, ridge=1e-4).n)
+    one = fit(z[0], network.embedding, ridge=1e-4)
+    np.testing.assert_array_equal(one.n, fit(z[:1], network.embedding, ridge=1e-4).n)
 
 
 def test_global_precision_stays(driven):
     network, z, u, options = driven
-    found = lr.maxent.fit(z, network.embedding, **options)
+    found = fit(z, network.embedding, inputs=u, **options)
     assert found.n.dtype == np.float64 and found.conditional_mean(network.embedding).dtype == jnp.float32
     assert jnp.zeros(1).dtype == jnp.float32 and not jax.config.jax_enable_x64
     assert callable(resolve(found.activation))
@@ -304,9 +299,9 @@ MEMORY = """
     rng = np.random.default_rng(0)
     embedding = lr.Embedding(rng.normal(size=(250, 2)))
     z = rng.normal(size=(1000, 300, 2)).astype(np.float32)
-    lr.maxent.fit(z[:5], embedding, alpha=0.1)
+    lr.maxent.fit(lr.steps(z[:5], alpha=0.1), embedding)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    lr.maxent.fit(z, embedding, alpha=0.1)
+    lr.maxent.fit(lr.steps(z, alpha=0.1), embedding)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
@@ -325,10 +320,8 @@ def test_memory_does_not_grow_with_the_features():
 NETWORK, LATENTS, INPUTS = whole()
 
 
-def refused(
-    latents=LATENTS, embedding=NETWORK.embedding, alpha=ALPHA, activation="softplus", inputs=INPUTS, **options
-):
-    return lr.maxent.fit(latents, embedding, inputs=inputs, alpha=alpha, activation=activation, **options)
+def refused(latents=LATENTS, embedding=NETWORK.embedding, inputs=INPUTS, activation="softplus", **options):
+    return fit(latents, embedding, inputs=inputs, activation=activation, **options)
 
 
 def flat(rank: int) -> lr.Embedding:
@@ -337,68 +330,37 @@ def flat(rank: int) -> lr.Embedding:
 
 
 BAD = {
-    "float16": (lambda: refused(LATENTS.astype(np.float16)), TypeError, "^latents: expected.*float16"),
-    "nan": (lambda: refused(np.full_like(LATENTS, np.nan)), ValueError, "^latents: expected finite"),
-    "nan within a length": (
-        lambda: refused(np.where(np.arange(15)[:, None] == 5, np.nan, LATENTS), lengths=[15, 3, 3, 3, 3, 3]),
-        ValueError,
-        r"^latents: expected finite numbers.*\(0, 5, 0\)",
-    ),
-    "axes": (lambda: refused(LATENTS[None]), ValueError, r"^latents: expected axes \(trial, time, rank\)"),
+    "latents": (lambda: lr.maxent.fit(LATENTS, NETWORK.embedding), TypeError, "Steps"),
     "axes swapped": (
-        lambda: refused(LATENTS.swapaxes(1, 2)),
+        lambda: refused(LATENTS.swapaxes(1, 2), lr.Embedding(NETWORK.m), None),
         ValueError,
-        "^latents: expected 2 along the axis 'rank'",
+        "^embedding: expected m of rank 15, that of the steps, got 2",
     ),
     "another rank": (
         lambda: refused(LATENTS[..., :1]),
         ValueError,
-        "^latents: expected 2 along the axis 'rank'",
-    ),
-    "one bin": (lambda: refused(LATENTS[:, :1]), ValueError, "^lengths: expected at least 2 time bins"),
-    "length 1": (
-        lambda: refused(lengths=[15, 1, 15, 15, 15, 15]),
-        ValueError,
-        "^lengths: expected at least 2",
-    ),
-    "length 0": (
-        lambda: refused(lengths=[15, 0, 15, 15, 15, 15]),
-        ValueError,
-        "^lengths: expected at least 2",
-    ),
-    "length beyond": (lambda: refused(lengths=[16] * 6), ValueError, "^lengths: expected at most 15"),
-    "lengths of other trials": (
-        lambda: refused(lengths=[15] * 5),
-        ValueError,
-        "^lengths: expected one length",
+        "^embedding: expected m of rank 1, that of the steps, got 2: are they of one fit",
     ),
     "one trial": (
         lambda: refused(LATENTS[:1], inputs=INPUTS[:1]),
         ValueError,
-        "^latents: expected at least two trials.*give `ridge`, or cut",
+        "^steps: expected at least two trials.*give `ridge`, or cut",
     ),
-    "inputs of another length": (
-        lambda: refused(inputs=INPUTS[:, :-1]),
-        ValueError,
-        "^inputs: expected 14 along the axis 'time'",
-    ),
-    "inputs of other trials": (lambda: refused(inputs=INPUTS[1:]), ValueError, "^inputs: expected 6 along"),
     "inputs of another width": (
         lambda: refused(inputs=INPUTS[..., :1]),
         ValueError,
-        "^inputs: expected 2 along",
+        "^steps: expected 2 inputs, as the embedding has 2 columns of b, got 1",
     ),
     "inputs missing": (
         lambda: refused(inputs=None),
         ValueError,
-        r"^inputs: expected \(trial, time, 2\), as the embedding has b, got None",
+        "^steps: expected 2 inputs, as the embedding has 2 columns of b, got none: give lr.steps the inputs",
     ),
     "inputs without b": (
         lambda: refused(embedding=lr.Embedding(NETWORK.m)),
         ValueError,
-        "^inputs: expected none, as the embedding has no b",
+        "^steps: expected no inputs, as the embedding has no columns of b, got 2",
     ),
-    "nan in inputs": (lambda: refused(inputs=INPUTS * np.nan), ValueError, "^inputs: expected finite"),
     "no embedding": (lambda: refused(embedding=np.zeros((40, 2))), TypeError, "Embedding"),
     "rank-deficient": (
         lambda: refused(embedding=flat(2)),
@@ -409,12 +371,6 @@ BAD = {
         lambda: refused(embedding=lr.Embedding(np.zeros((40, 2)), NETWORK.b, NETWORK.d)),
         ValueError,
         "^embedding: expected m of full column rank 2",
-    ),
-    "alpha 0": (lambda: refused(alpha=0.0), ValueError, "^alpha: expected a positive"),
-    "alpha beyond 1": (
-        lambda: refused(alpha=1.5),
-        ValueError,
-        r"^alpha: expected dt / tau in \(0, 1\], got 1.5",
     ),
     "unknown activation": (lambda: refused(activation="swish"), ValueError, "^activation: expected one of"),
     "ridge 0": (lambda: refused(ridge=0.0), ValueError, "^ridge: expected a positive"),

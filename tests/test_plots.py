@@ -162,7 +162,7 @@ def test_report(rank, noise):
 
 @pytest.fixture(scope="module")
 def recording():
-    return lr.datasets.clicks_session(jr.key(0), n_trials=30, n_neurons=6).recording
+    return lr.recording.clicks_session(jr.key(0), n_trials=30, n_neurons=6).recording
 
 
 def test_raster_has_every_spike_and_every_click(recording):

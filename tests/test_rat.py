@@ -53,14 +53,14 @@ def _whole_way(recording: lr.Recording) -> None:
 
 
 def test_synthetic_session():
-    _whole_way(lr.datasets.clicks_session(jr.key(0)).recording)
+    _whole_way(lr.recording.clicks_session(jr.key(0)).recording)
 
 
 @pytest.mark.data
 def test_real_session():
     if not os.environ.get("LRCORE_DATA"):
         pytest.skip("LRCORE_DATA names no folder of recordings, where rat/*.mat would be")
-    name = lr.datasets.find_rat_session()
+    name = lr.recording.find_rat_session()
     if name is None:
         pytest.skip("the folder that LRCORE_DATA names holds no rat/*.mat")
-    _whole_way(lr.datasets.rat_session(name))
+    _whole_way(lr.recording.rat_session(name))

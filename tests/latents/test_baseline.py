@@ -23,7 +23,7 @@ def test_known_weights_are_recovered():
 
 
 def test_only_training_trials_are_learned_from():
-    recording = lr.datasets.clicks_session(jr.key(0), n_trials=40, n_neurons=6).recording
+    recording = lr.recording.clicks_session(jr.key(0), n_trials=40, n_neurons=6).recording
     train, level = np.arange(30), np.full(recording.spikes.shape, 0.1)
     history = baseline.click_history(recording.inputs, recording.bin_width)
     spikes = recording.spikes.copy()
@@ -49,7 +49,7 @@ def test_click_history_is_causal_and_ends():
 
 
 def test_bad_input():
-    recording = lr.datasets.clicks_session(jr.key(0), n_trials=20, n_neurons=4).recording
+    recording = lr.recording.clicks_session(jr.key(0), n_trials=20, n_neurons=4).recording
     level = np.full(recording.spikes.shape, 0.1)
     with pytest.raises(ValueError, match="features"):
         baseline.regress(recording, level, np.zeros((20, 7, 2)))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import lrcore as lr
-from lrcore import gauge, rates
+from lrcore import gauge
 
 LIMITS = {
     "quadstable": (0.06, 0.022),
@@ -28,7 +28,7 @@ def test_conditional_mean_from_clean_rates(name):
     p = lr.systems.SYSTEMS[name]()
     net = p.sample(jr.key(0), 1000)
     z = lr.systems.trajectories(net, points=lr.book.scale(smoke=10, book=20))
-    found = rates.latents(recorded(net, z), 2, activation="tanh")
+    found = latents.from_rates(recorded(net, z), 2, activation="tanh")
     np.testing.assert_allclose(found.rates(), net.rates(z), atol=1e-4)
     m = np.asarray(found.embedding.m, float)
     np.testing.assert_allclose(m.T @ m / len(m), np.eye(2), atol=1e-5)
@@ -47,7 +47,7 @@ def test_other_activations_and_biases(activation):
         rng.normal(size=(60, 2)), np.zeros((60, 2)), d=rng.normal(size=60), activation=activation
     )
     z = jnp.asarray(rng.normal(size=(8, 25, 2)), jnp.float32)
-    found = rates.latents(recorded(net, z), 2, activation=activation, bias=True)
+    found = latents.from_rates(recorded(net, z), 2, activation=activation, bias=True)
     np.testing.assert_allclose(found.rates(), net.rates(z), rtol=1e-2, atol=1e-3)
     assert np.abs(np.asarray(found.z).mean(axis=(0, 1))).max() < 1e-4
 
@@ -58,8 +58,8 @@ def test_noisy_rates_reach_the_bound():
     z = lr.systems.trajectories(net, points=6)
     recording = recorded(net, z, noise=1.0)
     with pytest.raises(ValueError, match="rates of tanh, between -1 and 1, got .* of .* outside"):
-        rates.latents(recording, 2, activation="tanh")
-    found = rates.latents(recording, 2, activation="tanh", noisy=True)
+        latents.from_rates(recording, 2, activation="tanh")
+    found = latents.from_rates(recording, 2, activation="tanh", noisy=True)
     network = lr.LowRankNetwork(found.embedding.m, found.embedding.m)
     back = gauge.transform(found.z, gauge.alignment(network, net))
     r = np.asarray(net.rates(z))
@@ -77,8 +77,8 @@ def test_two_halves_take_the_bias_of_noise_away():
     net = p.sample(jr.key(0), 500)
     z = lr.systems.trajectories(net, points=8)
     recording = recorded(net, z, noise=1.0)
-    found = rates.latents(recording, 2, activation="tanh", noisy=True)
-    both = rates.halves(recording, found, alpha=0.1, key=jr.key(1))
+    found = latents.from_rates(recording, 2, activation="tanh", noisy=True)
+    both = latents.halves(recording, found, alpha=0.1, key=jr.key(1))
     one, other = np.split(both["latents"], 2)
     np.testing.assert_allclose(
         both["drift"][: len(one)], (other[:, 1:] - 0.9 * other[:, :-1]) / 0.1, rtol=1e-5
@@ -94,7 +94,7 @@ def test_two_halves_take_the_bias_of_noise_away():
         drift_errors.append(lr.flowfield.drift_error(back.drift, net.drift, lr.systems.grid(20)))
     assert drift_errors[1] < 0.06 and drift_errors[1] < 0.2 * drift_errors[0]
     with pytest.raises(ValueError, match="at least 8 neurons to divide for rank 2, got 6"):
-        rates.halves(recording.select_neurons(np.arange(6)), found, alpha=0.1, key=jr.key(1))
+        latents.halves(recording.select_neurons(np.arange(6)), found, alpha=0.1, key=jr.key(1))
     with pytest.raises(ValueError, match=r"drift: expected the shape \(64, 100, 2\)"):
         lr.maxent.fit(found.z, drift=found.z, alpha=0.1, **options)
     with pytest.raises(ValueError, match="copies: expected a divisor of the 64 trials, got 3"):
@@ -107,7 +107,7 @@ def test_unequal_trials():
     lengths = np.array([31, 20, 31, 10, 31, 31, 25, 31, 31])
     r = np.array(net.rates(z))
     r[np.arange(31)[None] >= lengths[:, None]] = np.nan
-    found = rates.latents(lr.Recording(rates=r, bin_width=0.01, lengths=lengths), 2, activation="tanh")
+    found = latents.from_rates(lr.Recording(rates=r, bin_width=0.01, lengths=lengths), 2, activation="tanh")
     inside = np.asarray(found.mask)
     np.testing.assert_allclose(np.asarray(found.rates())[inside], np.asarray(net.rates(z))[inside], atol=1e-4)
     assert (np.asarray(found.z)[~inside] == 0).all()
@@ -117,14 +117,14 @@ def test_bad_input():
     net = lr.systems.ring().sample(jr.key(0), 20)
     recording = recorded(net, lr.systems.trajectories(net, points=2, steps=20))
     with pytest.raises(ValueError, match=r"known inverse \(tanh, .*\), got 'relu'"):
-        rates.latents(recording, 2, activation="relu")
+        latents.from_rates(recording, 2, activation="relu")
     with pytest.raises(ValueError, match="at most the number of neurons, 20, got 30"):
-        rates.latents(recording, 30, activation="tanh")
+        latents.from_rates(recording, 30, activation="tanh")
     spikes = lr.Recording(spikes=np.random.default_rng(0).poisson(0.3, (4, 50, 5)), bin_width=0.01)
     with pytest.raises(ValueError, match="expected rates, got spikes"):
-        rates.latents(spikes, 2, activation="tanh")
+        latents.from_rates(spikes, 2, activation="tanh")
     with pytest.raises(ValueError, match="of softplus, between 0 and inf, got"):
-        rates.latents(recording, 2, activation="softplus")
+        latents.from_rates(recording, 2, activation="softplus")
 
 
 def test_inverses():

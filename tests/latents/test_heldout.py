@@ -17,7 +17,7 @@ QUICK = {"folds": 3, "iterations": 12, "progress": False}
 
 @pytest.fixture(scope="module")
 def recording():
-    return lr.datasets.clicks_session(jr.key(0), n_trials=60, n_neurons=24).recording
+    return lr.recording.clicks_session(jr.key(0), n_trials=60, n_neurons=24).recording
 
 
 @pytest.fixture(scope="module")

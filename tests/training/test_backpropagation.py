@@ -31,7 +31,7 @@ def recording(network):
 
 def train(recording, epochs=1500, **options):
     options = {"alpha": 0.1, "key": jr.key(1), "batch_size": 9, "progress": False} | options
-    return lint.fit(recording, 2, epochs=epochs, **options)
+    return training.on_recording(recording, 2, epochs=epochs, **options)
 
 
 @pytest.mark.parametrize(
@@ -127,12 +127,12 @@ DEVICES = """
     folder = sys.argv[1]
     recording = lr.Recording(rates=np.load(f"{folder}/rates.npy"), bin_width=0.01)
     options = dict(alpha=0.1, key=jr.key(1), batch_size=9, seeds=4, epochs=60, chunk=20, progress=False)
-    whole = lr.lint.fit(recording, 2, **options)
+    whole = lr.training.on_recording(recording, 2, **options)
     with pytest.MonkeyPatch.context() as patch:
         interrupt_after(patch, 2)
-        part = lr.lint.fit(recording, 2, checkpoint=f"{folder}/run", **options)
+        part = lr.training.on_recording(recording, 2, checkpoint=f"{folder}/run", **options)
     assert part.stopped == "interrupted"
-    resumed = lr.lint.fit(recording, 2, checkpoint=f"{folder}/run", **options)
+    resumed = lr.training.on_recording(recording, 2, checkpoint=f"{folder}/run", **options)
     np.testing.assert_array_equal(whole.losses, resumed.losses)
     assert all(len(net.m.devices()) == 1 for net in whole.networks)
     n = np.stack([net.n for net in whole.networks])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import lrcore as lr
-from lrcore import lint, tasks
+from lrcore import tasks
 
 
 def test_clicks_say_the_side_with_more():
@@ -42,7 +42,7 @@ def test_delayed_match_and_memory():
 )
 def test_networks_learn_the_decisions(make, rank, options, right):
     """Judged on trials that were not trained on, by the network's own simulation."""
-    trained = lint.learn(
+    trained = training.on_task(
         make(jr.key(0), 256), rank, n_neurons=100, alpha=0.1, key=jr.key(1), progress=False, **options
     )
     fresh = make(jr.key(2), 200)
@@ -56,9 +56,9 @@ def test_networks_learn_the_decisions(make, rank, options, right):
 def test_seeds_and_penalty():
     task = tasks.ring_memory(jr.key(0), 32)
     options = {"n_neurons": 50, "alpha": 0.1, "key": jr.key(1), "epochs": 60, "progress": False}
-    two = lint.learn(task, 2, seeds=2, noise=0.01, **options)
+    two = training.on_task(task, 2, seeds=2, noise=0.01, **options)
     assert len(two.networks) == 2 and two.readouts.shape == (2, 50, 2)
-    small = lint.learn(task, 2, penalty=1.0, **options)
+    small = training.on_task(task, 2, penalty=1.0, **options)
     assert np.var(small.networks[0].n) < 0.7 * np.var(two.networks[0].n)
 
 
@@ -68,4 +68,4 @@ def test_bad_input():
     with pytest.raises(ValueError, match="^targets: expected 5 along the axis 'time' of .*, got 4"):
         tasks.Task(np.zeros((2, 5, 1)), np.zeros((2, 4, 1)), np.zeros((2, 5)), np.zeros(2, int))
     with pytest.raises(ValueError, match="^n_trials"):
-        lr.tasks.ring_memory(jr.key(0), 0)
+        lr.training.tasks.ring_memory(jr.key(0), 0)

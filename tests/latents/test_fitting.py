@@ -12,7 +12,7 @@ from lrcore import baseline, latents
 
 @pytest.fixture(scope="module")
 def session():
-    return lr.datasets.clicks_session(jr.key(0), n_trials=200)
+    return lr.recording.clicks_session(jr.key(0), n_trials=200)
 
 
 @pytest.fixture(scope="module")
