@@ -7,6 +7,8 @@ recordings, and what trains networks, stands in `recording`, `latents` and `trai
 
 import importlib
 
+__version__ = "0.1.0"
+
 from . import book as book
 from . import clusters as clusters
 from . import compare as compare

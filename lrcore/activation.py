@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .checks import ArrayLike
+
 Activation = str | Callable[[Array], Array]
 
 
@@ -32,9 +34,9 @@ def resolve(activation: Activation) -> Callable[[Array], Array]:
     >>> float(resolve("relu")(-1.0))
     0.0
     """
-    if callable(activation):
-        return activation
     if not isinstance(activation, str):
+        if callable(activation):
+            return activation
         raise TypeError(
             f"activation: expected a name or a function of an array, got {type(activation).__name__}"
         )
@@ -72,7 +74,7 @@ def inverse(activation: Activation) -> tuple[Callable[[Array], Array], float, fl
     return _INVERSES[activation]
 
 
-def invert(rates, activation: Activation, *, inside=None) -> Float[Array, "..."]:
+def invert(rates: ArrayLike, activation: Activation, *, inside=None) -> Float[Array, "..."]:
     r"""Potentials $\phi^{-1}(r)$; saturated rates, at the end of the range, at what float32 can tell.
 
     - `inside`: (...,) of the leading axes, where the rates are valid; everywhere by default.

@@ -7,11 +7,16 @@ known: inside a jit only shapes and types can be checked.
 import operator
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Bool
+
+# What numpy can read as an array of numbers: it is looked at here, at the door, rather than by a type checker.
+ArrayLike = Any
 
 
 def floats(value) -> Array:
@@ -29,13 +34,15 @@ def x64() -> AbstractContextManager:
     # The public name came with jax 0.8.
     enable = getattr(jax, "enable_x64", None)
     if not callable(enable):
-        from jax.experimental import enable_x64 as enable
+        from jax import experimental
+
+        enable = getattr(experimental, "enable_x64")  # noqa: B009
     return enable(True)
 
 
 def is_traced(value) -> bool:
     """Whether `value` is being traced by jax, so that its numbers are not known yet."""
-    return isinstance(value, jax.core.Tracer)
+    return isinstance(value, Tracer)
 
 
 def array(
@@ -161,8 +168,8 @@ def inside(lengths, n_time: int) -> Bool[np.ndarray, "trial time"]:
     return np.arange(n_time) < np.asarray(lengths)[:, None]
 
 
-def positive(name: str, value, *, zero: bool = False) -> float | jax.Array:
-    """Check a single positive (or, with `zero`, non-negative) finite number.
+def positive(name: str, value, *, zero: bool = False) -> Any:
+    """Check a single positive (or, with `zero`, non-negative) finite number: a float, or what is traced as it is.
 
     >>> positive("dt", -1)
     Traceback (most recent call last):

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
 from . import checks
+from .checks import ArrayLike
 from .network import LowRankNetwork
 
 
@@ -27,7 +28,7 @@ class Clusters(eqx.Module):
         return 1 + int((self.log_likelihood >= self.log_likelihood.max() - self.spread).argmax())
 
 
-def fit(weights, *, key: PRNGKeyArray, most: int = 8, folds: int = 5, starts: int = 3) -> Clusters:
+def fit(weights: ArrayLike, *, key: PRNGKeyArray, most: int = 8, folds: int = 5, starts: int = 3) -> Clusters:
     """Number of clusters by cross-validated likelihood of Gaussian mixtures with full covariances.
 
     **Arguments**

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
 from . import checks
+from .checks import ArrayLike
 from .distributions import ConnectivityDistribution
 from .gauge import canonical, transform
 from .network import Embedding, LowRankNetwork
@@ -14,7 +15,7 @@ from .network import Embedding, LowRankNetwork
 BLUR = 0.05
 
 
-def sinkhorn(x, y, *, blur: float = BLUR) -> float:
+def sinkhorn(x: ArrayLike, y: ArrayLike, *, blur: float = BLUR) -> float:
     r"""The debiased Sinkhorn divergence $S_\varepsilon$ of two samples, an entropic $\frac12W_2^2$.
 
     Cost $\frac12\|x-y\|^2$, $\varepsilon=$ `blur` squared, $S_\varepsilon(x,y)=W_\varepsilon(x,y)-\frac12W_\varepsilon(x,x)-\frac12W_\varepsilon(y,y)$.

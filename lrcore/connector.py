@@ -1,6 +1,7 @@
 """Connector: from latent trajectories to the distribution of connectivities that they require."""
 
 import os
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from . import checks, maxent
 from .activation import Activation
-from .checks import floats
+from .checks import ArrayLike, floats
 from .distributions import ConnectivityDistribution, sobol
 from .flow import Flow
 from .maxent import MaximumEntropy
@@ -91,20 +92,22 @@ class Connector(ConnectivityDistribution):
         """
         sigma = checks.positive("sigma", sigma, zero=True)
         tau = checks.positive("tau", tau)
-        steps = maxent.matched(steps, embedding)
+        steps, embedding = maxent.matched(steps, embedding)
         varying = _varying(embedding)
         solution = maxent.fit(
             steps, embedding, activation=activation, ridge=ridge, tolerance=tolerance, progress=progress
         )
         # Of few neurons, too few held-out ones would not show overfitting.
-        options = {
+        options: dict[str, Any] = {
             "updates": updates,
             "batch_size": batch_size,
             "progress": progress,
             "held_out": 0.1,
         } | options
         checkpoint = options.pop("checkpoint", None)
-        files = [checkpoint and f"{os.fspath(checkpoint)}.{part}" for part in ("embedding", "conditional")]
+        files = [None, None]
+        if checkpoint is not None:
+            files = [f"{os.fspath(checkpoint)}.{part}" for part in ("embedding", "conditional")]
         embedding_key, draw_key, conditional_key = jr.split(key, 3)
         embedding_flow, embedding_record = Flow.fit(
             embedding.array[:, varying],
@@ -130,7 +133,8 @@ class Connector(ConnectivityDistribution):
             "conditional": conditional_record.losses,
             "conditional_validation": conditional_record.validation,
         }
-        return cls(solution, embedding_flow, conditional_flow, varying, sigma, tau, losses)
+        parts = (solution, embedding_flow, conditional_flow, varying, sigma, tau, losses)
+        return cls(*parts)  # ty: ignore[invalid-argument-type, missing-argument]
 
     @property
     def embedding(self) -> Embedding:
@@ -143,17 +147,17 @@ class Connector(ConnectivityDistribution):
         return self.maxent.activation
 
     @property
-    def rank(self) -> int:
+    def rank(self) -> int:  # ty: ignore[incompatible-property-override]
         """R."""
         return self.embedding.rank
 
     @property
-    def n_inputs(self) -> int:
+    def n_inputs(self) -> int:  # ty: ignore[incompatible-property-override]
         """K."""
         return self.embedding.n_inputs
 
     @property
-    def bias(self) -> bool:
+    def bias(self) -> bool:  # ty: ignore[incompatible-property-override]
         """Whether neurons have a bias."""
         return self.embedding.d is not None
 
@@ -200,7 +204,7 @@ class Connector(ConnectivityDistribution):
             embedding = self.sample(embedding_key, n_neurons, sigma=0.0).embedding
         return self.maxent.posterior(weights_key, sigma=self.sigma, embedding=embedding, tau=self.tau)
 
-    def conditional_mean(self, e, *, method: str = "exact") -> Float[Array, "... rank"]:
+    def conditional_mean(self, e: ArrayLike, *, method: str = "exact") -> Float[Array, "... rank"]:
         r"""$\mathbb E[n\mid e]$ at an `Embedding` or an array (..., embedding) of the columns (m, b, d)."""
         e = columns(e, self.width)
         if _method(method) == "exact":
@@ -213,7 +217,9 @@ class Connector(ConnectivityDistribution):
             return self.conditional_flow.mean(draws)
         return self.maxent.conditional_mean(_whole(draws, self.embedding, self.varying))
 
-    def drift(self, z, u=None, *, method: str = "exact", n_neurons: int = 8192) -> Float[Array, "... rank"]:
+    def drift(
+        self, z: ArrayLike, u: ArrayLike | None = None, *, method: str = "exact", n_neurons: int = 8192
+    ) -> Float[Array, "... rank"]:
         r"""The mean-field drift $F_p(z,u)=\mathbb E_{p(e)}[\bar n(e)\,\phi(h_e)]$ at states (..., rank), inputs (..., input).
 
         The expectation over p(e) is taken over `n_neurons` evenly spread draws, always the same ones.
@@ -226,7 +232,9 @@ class Connector(ConnectivityDistribution):
         # One state at a time: 8,192 rates of many states at once would fill the memory.
         return jax.lax.map(lambda pair: network._drift(*pair), pairs, batch_size=256).reshape(z.shape)
 
-    def log_prob(self, m, b, d, n, *, method: str = "exact") -> Float[Array, "..."]:
+    def log_prob(
+        self, m: ArrayLike, b: ArrayLike, d: ArrayLike, n: ArrayLike, *, method: str = "exact"
+    ) -> Float[Array, "..."]:
         """Log-density (nats) at weights (..., rank), (..., input) or None, (...,) or None, and (..., rank).
 
         **Raises** `ValueError` where `sigma` is 0: n is then a function of e and has no density.

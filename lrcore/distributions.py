@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from . import checks
 from .activation import Activation, resolve
-from .checks import floats
+from .checks import ArrayLike, floats
 from .network import LowRankNetwork, columns, states
 
 
@@ -34,15 +34,15 @@ class ConnectivityDistribution(eqx.Module):
         """A network of `n_neurons` draws; its m, b, d and n are the samples."""
 
     @abstractmethod
-    def log_prob(self, m, b, d, n) -> Float[Array, "..."]:
+    def log_prob(self, m: ArrayLike, b: ArrayLike, d: ArrayLike, n: ArrayLike) -> Float[Array, "..."]:
         """Log-density (nats) at weights (..., rank), (..., input), (...,) and (..., rank); absent parts None."""
 
     @abstractmethod
-    def conditional_mean(self, e) -> Float[Array, "... rank"]:
+    def conditional_mean(self, e: ArrayLike) -> Float[Array, "... rank"]:
         """g(e) = E[n | m, b, d] at an embedding."""
 
     @abstractmethod
-    def drift(self, z, u=None) -> Float[Array, "... rank"]:
+    def drift(self, z: ArrayLike, u: ArrayLike | None = None) -> Float[Array, "... rank"]:
         r"""The mean-field drift $F_p(z,u)=\mathbb E_p[n\,\phi(h)]$ at states (..., rank), inputs (..., input)."""
 
     @property
@@ -109,7 +109,16 @@ class GaussianMixture(ConnectivityDistribution):
     n_inputs: int = eqx.field(static=True)
     bias: bool = eqx.field(static=True)
 
-    def __init__(self, weights, means, covariances, *, rank=None, n_inputs=0, bias=False):
+    def __init__(
+        self,
+        weights: ArrayLike,
+        means: ArrayLike,
+        covariances: ArrayLike,
+        *,
+        rank: int | None = None,
+        n_inputs=0,
+        bias: bool = False,
+    ):
         weights = np.asarray(checks.array("weights", weights, ("component",)), float)
         means = np.asarray(checks.array("means", means, ("component", "weight")), float)
         n, width = means.shape
@@ -143,15 +152,15 @@ class GaussianMixture(ConnectivityDistribution):
         draws = _mixture_draws(self, key, checks.count("n_neurons", n_neurons, least=self.rank))
         return self._network(draws, activation, tau)
 
-    def log_prob(self, m, b, d, n) -> Float[Array, "..."]:
+    def log_prob(self, m: ArrayLike, b: ArrayLike, d: ArrayLike, n: ArrayLike) -> Float[Array, "..."]:
         """Log-density (nats)."""
         return self._marginal(self._weights(m, b, d, n), slice(None))[1]
 
-    def embedding_log_prob(self, e) -> Float[Array, "..."]:
+    def embedding_log_prob(self, e: ArrayLike) -> Float[Array, "..."]:
         """Log-density (nats) of the embedding alone, log p(m, b, d)."""
         return self._marginal(self._embedding(e), slice(0, self.width))[1]
 
-    def conditional_mean(self, e):
+    def conditional_mean(self, e: ArrayLike):
         r"""$g(e)=\sum_c p(c\mid e)\,\big(\mu^n_c + \Sigma^{ne}_c(\Sigma^{ee}_c)^{-1}(e-\mu^e_c)\big)$."""
         return _mixture_mean(self, self._embedding(e))
 
@@ -169,7 +178,7 @@ class GaussianMixture(ConnectivityDistribution):
         return jnp.vectorize(one, signature="(e)->(c),()")(x)
 
     def drift(
-        self, z, u=None, *, activation: Activation = "tanh", nodes: int = 96
+        self, z: ArrayLike, u: ArrayLike | None = None, *, activation: Activation = "tanh", nodes: int = 96
     ) -> Float[Array, "... rank"]:
         r"""The mean-field drift $F_p(z,u)=\mathbb E_p[n\,\phi(h)]$, exact up to a one-dimensional quadrature.
 
@@ -251,15 +260,15 @@ class Empirical(ConnectivityDistribution):
         embedding = network.embedding
         self.points = jnp.concatenate([embedding.array, network.n], axis=1)
         n, width = self.points.shape
-        bandwidth = n ** (-1 / (4 + width)) if bandwidth is None else bandwidth
-        bandwidth = checks.positive("bandwidth", bandwidth, zero=True)
+        scott = n ** (-1 / (4 + width))
+        beta = scott if bandwidth is None else checks.positive("bandwidth", bandwidth, zero=True)
         self.rank, self.n_inputs = embedding.rank, embedding.n_inputs
         self.bias = embedding.d is not None
         points = np.asarray(self.points, float)
         root = np.zeros((width, width))
         for part in (slice(0, self.width), slice(self.width, width)):
             root[part, part] = _root(points[:, part])
-        self.root = jnp.asarray(bandwidth * root, self.points.dtype)
+        self.root = jnp.asarray(beta * root, self.points.dtype)
 
     def sample(
         self, key: PRNGKeyArray, n_neurons: int, *, activation: Activation = "tanh", tau: float = 1.0
@@ -268,13 +277,15 @@ class Empirical(ConnectivityDistribution):
         draws = _blurred_draws(self, key, checks.count("n_neurons", n_neurons, least=self.rank))
         return self._network(draws, activation, tau)
 
-    def log_prob(self, m, b, d, n) -> Float[Array, "..."]:
+    def log_prob(self, m: ArrayLike, b: ArrayLike, d: ArrayLike, n: ArrayLike) -> Float[Array, "..."]:
         """Log-density (nats)."""
         x = self._weights(m, b, d, n)
         self._has_width(x.shape[-1])
         return logsumexp(_kernels(self, x), axis=-1) - np.log(len(self.points))
 
-    def drift(self, z, u=None, *, activation: Activation = "tanh") -> Float[Array, "... rank"]:
+    def drift(
+        self, z: ArrayLike, u: ArrayLike | None = None, *, activation: Activation = "tanh"
+    ) -> Float[Array, "... rank"]:
         r"""$F_p(z,u)$: each neuron's n at the mean of its rate under the kernel, by Gauss and Hermite's rule.
 
         The kernel blurs e and n independently, so that $\mathbb E[n\phi(h)]=n_j\,\mathbb E[\phi(h_j+\beta\,\epsilon)]$.
@@ -293,7 +304,7 @@ class Empirical(ConnectivityDistribution):
 
         return jnp.vectorize(one, signature="(r),(k)->(r)")(z, u)
 
-    def conditional_mean(self, e):
+    def conditional_mean(self, e: ArrayLike):
         """g(e), each neuron's n weighted by its kernel at e."""
         self._has_width(self.width)
         return jax.nn.softmax(_kernels(self, self._embedding(e))) @ self.points[:, self.width :]

@@ -11,10 +11,12 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from . import checks, optimize
-from .checks import floats
+from .checks import ArrayLike, floats
 
 # Waves of time that the velocity reads besides time itself.
 _WAVES = 2
+# Samples whose differential equations are solved at once.
+_BLOCK = 1024
 
 
 class Flow(eqx.Module):
@@ -63,7 +65,7 @@ class Flow(eqx.Module):
         return _velocity(self.network, x, t, c)
 
     def sample(
-        self, key: PRNGKeyArray, n: int | None = None, *, condition=None
+        self, key: PRNGKeyArray, n: int | None = None, *, condition: ArrayLike | None = None
     ) -> Float[Array, "sample dim"]:
         """Draw `n` samples, or one for each row of `condition` (sample, condition)."""
         if condition is None:
@@ -71,25 +73,25 @@ class Flow(eqx.Module):
         c = self._condition(condition, n)
         return self.push(jr.normal(key, (len(c), self.dim)), condition=condition)
 
-    def push(self, x0, *, condition=None) -> Float[Array, "sample dim"]:
+    def push(self, x0: ArrayLike, *, condition: ArrayLike | None = None) -> Float[Array, "sample dim"]:
         """The flow's map from base points `x0` (sample, dim) to samples."""
         x0 = floats(checks.array("x0", x0, ("sample", "dim"), sizes={"dim": self.dim}))
-        return _push(self, x0, self._condition(condition, len(x0)))
+        return _in_blocks(_push, self, x0, self._condition(condition, len(x0)))
 
-    def mean(self, condition) -> Float[Array, "sample dim"]:
+    def mean(self, condition: ArrayLike) -> Float[Array, "sample dim"]:
         r"""$\mathbb E[x\mid c]$ for each row of `condition`, by a cubature of $2D$ base points at distance $\sqrt D$.
 
         Exact when the map is a polynomial of degree 3 in $x_0$, as it is, in particular, for a Gaussian.
         """
         c = self._condition(condition, None)
         base = np.sqrt(self.dim) * jnp.concatenate([jnp.eye(self.dim), -jnp.eye(self.dim)])
-        pushed = jax.vmap(lambda x0: _push(self, jnp.broadcast_to(x0, (len(c), self.dim)), c))(base)
-        return pushed.mean(axis=0)
+        x0, c = jnp.tile(base, (len(c), 1)), jnp.repeat(c, len(base), axis=0)
+        return _in_blocks(_push, self, x0, c).reshape(-1, *base.shape).mean(axis=1)
 
-    def log_prob(self, x, *, condition=None) -> Float[Array, " sample"]:
+    def log_prob(self, x: ArrayLike, *, condition: ArrayLike | None = None) -> Float[Array, " sample"]:
         """Log-density in nats, with the exact divergence; differentiable in the parameters, `x` and `condition`."""
         x = floats(checks.array("x", x, ("sample", "dim"), sizes={"dim": self.dim}))
-        return _log_prob(self, x, self._condition(condition, len(x)))
+        return _in_blocks(_log_prob, self, x, self._condition(condition, len(x)))
 
     def _condition(self, condition, n) -> Float[Array, "sample condition"]:
         """The condition in standardised coordinates, one row a sample; an unconditional flow has rows of width 0."""
@@ -108,8 +110,8 @@ class Flow(eqx.Module):
     @classmethod
     def fit(
         cls,
-        samples,
-        condition=None,
+        samples: ArrayLike,
+        condition: ArrayLike | None = None,
         *,
         key: PRNGKeyArray,
         updates: int = 3000,
@@ -165,6 +167,8 @@ class Flow(eqx.Module):
             flow,
             (*_standard("samples", samples, noise), *_standard("condition", condition)),
         )
+        # The loss is noisy and its minimum flat: a choice by smaller differences stops too early.
+        options.setdefault("margin", 1e-3)
         cut = max(int(round(held_out * n)), 1)
         data, validation = _parts(flow, samples, condition, noise, split_key, cut)
         # Only the velocity is trained; the standardisation stays as measured.
@@ -178,8 +182,7 @@ class Flow(eqx.Module):
             batch_size=batch_size,
             learning_rate=learning_rate,
             validation=validation,
-            # The loss is noisy and its minimum flat: a choice by smaller differences stops too early.
-            **{"margin": 1e-3} | options,
+            **options,
         )
         flow = eqx.tree_at(lambda f: f.network, fixed, record.model, is_leaf=lambda leaf: leaf is None)
         return flow, record
@@ -191,7 +194,7 @@ def _silu(x):
 
 
 @eqx.filter_jit
-def mlp(inputs: int, outputs: int, width: int, depth: int, key) -> eqx.nn.MLP:
+def mlp(inputs: int, outputs: int, width: int, depth: int, key: PRNGKeyArray) -> eqx.nn.MLP:
     """A network with equinox's initial weights, all cut from one draw: to compile many small ones takes seconds."""
     network = eqx.filter_eval_shape(eqx.nn.MLP, inputs, outputs, width, depth, _silu, key=key)
     sizes = [size for layer in network.layers for size in (layer.weight.size, layer.bias.size)]
@@ -280,8 +283,31 @@ def _solve(vector_field: Callable, y, t0: float, t1: float, tolerance: float):
         (t1 - t0) / 20,
         y,
         stepsize_controller=diffrax.PIDController(rtol=tolerance, atol=tolerance),
+        # An error raised from within would keep the compiled program out of jax's cache on disk.
+        throw=False,
     )
-    return jax.tree.map(lambda leaf: leaf[-1], solution.ys)
+    solved = solution.result == diffrax.RESULTS.successful
+    return jax.tree.map(lambda leaf: jnp.where(solved, leaf[-1], jnp.nan), solution.ys)
+
+
+def _in_blocks(
+    solve: Callable, flow: Flow, x: Float[Array, "sample dim"], c: Float[Array, "sample condition"]
+):
+    """`solve(flow, x, c)` block by block of one size, so that it is compiled once for any number of samples."""
+    if any(checks.is_traced(leaf) for leaf in jax.tree.leaves((flow, x, c))):
+        return solve(flow, x, c)
+    n = len(x)
+    # In numpy: what jax cuts and joins, it compiles for every n.
+    xs, cs = (np.pad(np.asarray(part), ((0, -n % _BLOCK), (0, 0)), mode="edge") for part in (x, c))
+    blocks = [solve(flow, xs[i : i + _BLOCK], cs[i : i + _BLOCK]) for i in range(0, len(xs), _BLOCK)]
+    found = np.concatenate([np.asarray(block) for block in blocks])[:n]
+    lost = int((~np.isfinite(found)).reshape(n, -1).any(axis=1).sum())
+    if lost:
+        raise FloatingPointError(
+            f"flow: expected its differential equation to be solvable, got no solution for {lost} of {n} samples: were "
+            "the parameters trained to the end, are the samples within the data's range?"
+        )
+    return jnp.asarray(found)
 
 
 @eqx.filter_jit

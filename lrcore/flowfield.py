@@ -1,7 +1,7 @@
 """Flow fields: fixed points of the latent dynamics and their stability."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -11,6 +11,7 @@ import optimistix as optx
 from jaxtyping import Array, Float
 
 from . import checks
+from .checks import ArrayLike
 
 
 class FixedPoints(eqx.Module):
@@ -27,7 +28,13 @@ class FixedPoints(eqx.Module):
 
 
 def fixed_points(
-    drift: Callable, starts, u=None, *, tolerance: float = 1e-4, apart: float = 0.05, visited=None
+    drift: Callable,
+    starts: ArrayLike,
+    u: ArrayLike | None = None,
+    *,
+    tolerance: float = 1e-4,
+    apart: float = 0.05,
+    visited: ArrayLike | None = None,
 ) -> FixedPoints:
     r"""Fixed points of $\tau\dot z=-z+F(z,u)$, by two kinds of search from many starts at once.
 
@@ -74,9 +81,8 @@ def fixed_points(
         -1, starts.shape[1]
     )
     found = np.where(np.abs(found) < tolerance, 0.0, found)
-    return FixedPoints(
-        found[chosen].reshape(-1, starts.shape[1]), eigenvalues, (eigenvalues.real < 0).all(axis=1)
-    )
+    stable = np.asarray((eigenvalues.real < 0).all(axis=1))
+    return FixedPoints(found[chosen].reshape(-1, starts.shape[1]), eigenvalues, stable)
 
 
 @eqx.filter_jit
@@ -88,7 +94,7 @@ def _search(drift, u, starts):
 
     def one(z):
         # Newton's method finds the saddles near its starts, Levenberg-Marquardt what Newton overshoots.
-        options = {"max_steps": 100, "throw": False}
+        options: dict[str, Any] = {"max_steps": 100, "throw": False}
         near = optx.root_find(residual, optx.Newton(rtol=1e-6, atol=1e-7), z, **options).value
         damped = optx.LevenbergMarquardt(rtol=1e-6, atol=1e-7)
         return jnp.stack([near, optx.least_squares(residual, damped, z, **options).value])
@@ -98,7 +104,7 @@ def _search(drift, u, starts):
     return found, left, jax.vmap(jax.jacfwd(residual))(found)
 
 
-def drift_error(drift: Callable, reference: Callable, z, u=None) -> float:
+def drift_error(drift: Callable, reference: Callable, z: ArrayLike, u: ArrayLike | None = None) -> float:
     r"""Root mean square difference, a coordinate, of two drifts over states `z` (state, rank).
 
     >>> import jax.numpy as jnp
@@ -117,7 +123,7 @@ class Agreement(NamedTuple):
     cosine: float
 
 
-def agreement(drift: Callable, reference: Callable, z, u=None) -> Agreement:
+def agreement(drift: Callable, reference: Callable, z: ArrayLike, u: ArrayLike | None = None) -> Agreement:
     r"""How well a drift agrees with a reference over states `z` (state, rank) and inputs (state, input).
 
     Slope is that of least squares through the means, over all coordinates; the cosine is between the velocities $-z+F$.

@@ -9,13 +9,13 @@ import numpy as np
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 from . import checks
-from .checks import floats
+from .checks import ArrayLike, floats
 from .distributions import ConnectivityDistribution, GaussianMixture
 from .network import Embedding, LowRankNetwork
 from .steps import Steps
 
 
-def transform(x, gauge):
+def transform(x: ArrayLike, gauge: ArrayLike):
     r"""The same thing in other latent coordinates: $(z,m,n)\mapsto(Az,\,A^{-\top}m,\,An)$; b and d stay.
 
     **Arguments**
@@ -33,10 +33,11 @@ def transform(x, gauge):
     >>> transform(net, 2 * jnp.eye(2)).n.tolist()
     [[2.0, 0.0], [0.0, 2.0]]
     """
-    known = isinstance(x, LowRankNetwork | Embedding | ConnectivityDistribution | Steps)
-    if not known:
+    if isinstance(x, LowRankNetwork | Embedding | ConnectivityDistribution | Steps):
+        rank = x.rank
+    else:
         x = np.asarray(checks.array("latents", x, ("...", "rank"), padded=True), float)
-    rank = x.rank if known else x.shape[-1]
+        rank = x.shape[-1]
     gauge = np.asarray(checks.array("gauge", gauge, ("rank", "rank"), sizes={"rank": rank}), float)
     if np.linalg.cond(gauge) > 1e6:
         raise ValueError(
@@ -59,11 +60,12 @@ def transform(x, gauge):
         parts = tuple(jnp.asarray(part, x.means.dtype) for part in parts)
         return eqx.tree_at(lambda p: (p.means, p.covariances, p.roots), x, parts)
     if isinstance(x, ConnectivityDistribution):
-        return Gauged(x, floats(gauge), floats(inverse), rank, x.n_inputs, x.bias)
+        parts = (x, floats(gauge), floats(inverse), rank, x.n_inputs, x.bias)
+        return Gauged(*parts)  # ty: ignore[invalid-argument-type]
     return x @ gauge.T
 
 
-def transform_drift(drift: Callable, gauge, centre=None) -> Callable:
+def transform_drift(drift: Callable, gauge: ArrayLike, centre: ArrayLike | None = None) -> Callable:
     r"""A drift in other latent coordinates, $z\mapsto Az+c$: $F^{\rm new}(z,u)=c+A\,F\big(A^{-1}(z-c),u\big)$.
 
     The leak pins the origin, so that a shift is no gauge of a network: it stands for latents that were centred.
@@ -100,17 +102,17 @@ class Gauged(ConnectivityDistribution):
         """A network of the base in these coordinates; `options` are those of the base."""
         return transform(self.base.sample(key, n_neurons, **options), self.gauge)
 
-    def conditional_mean(self, e) -> Float[Array, "... rank"]:
+    def conditional_mean(self, e: ArrayLike) -> Float[Array, "... rank"]:
         """A g(e), with g of the embedding carried back."""
         e = self._embedding(e)
         back = jnp.concatenate([e[..., : self.rank] @ self.gauge, e[..., self.rank :]], axis=-1)
         return self.base.conditional_mean(back) @ self.gauge.T
 
-    def drift(self, z, u=None) -> Float[Array, "... rank"]:
+    def drift(self, z: ArrayLike, u: ArrayLike | None = None) -> Float[Array, "... rank"]:
         """A F(A^-1 z, u)."""
         return transform_drift(self.base.drift, self.gauge)(floats(z), u)
 
-    def log_prob(self, m, b, d, n) -> Float[Array, "..."]:
+    def log_prob(self, m: ArrayLike, b: ArrayLike, d: ArrayLike, n: ArrayLike) -> Float[Array, "..."]:
         """Log-density (nats), that of the base at the weights carried back."""
         return self.base.log_prob(floats(m) @ self.gauge, b, d, floats(n) @ self.inverse.T)
 
@@ -126,7 +128,7 @@ def symmetric_root(a):
     return (vectors * lib.sqrt(lib.broadcast_to(values, a.shape))) @ vectors.T
 
 
-def signs(m) -> Float[np.ndarray, " rank"]:
+def signs(m: ArrayLike) -> Float[np.ndarray, " rank"]:
     r"""The sign of each axis that makes $\sum_im_{ik}^3$ positive: reversing an axis then changes nothing that is reported.
 
     >>> signs(np.array([[1.0, -2.0], [1.0, 1.0]])).tolist()
@@ -232,6 +234,6 @@ def invariants(
     """
     m, n = np.asarray(network.m, float), np.asarray(network.n, float)
     values = np.linalg.eigvals(n.T @ m / len(m)).astype(complex)
-    left, right = (np.linalg.qr(x, mode="r") for x in (m, n))
+    left, right = (np.asarray(np.linalg.qr(x, mode="r")) for x in (m, n))
     strengths = np.linalg.svd(left @ right.T / len(m), compute_uv=False)
     return values[np.lexsort((values.imag, -values.real.round(12), -np.abs(values).round(12)))], strengths

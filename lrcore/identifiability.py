@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 
 from . import checks
 from .activation import Activation, resolve
-from .checks import x64
+from .checks import ArrayLike, x64
 from .connector import Connector
 from .distributions import GaussianMixture
 from .maxent import MaximumEntropy, matched
@@ -53,7 +53,9 @@ class Spectrum(eqx.Module):
         tolerance = checks.positive("tolerance", tolerance)
         return int((self.values > tolerance * self.values[0]).sum())
 
-    def captured(self, function, tolerance: float = 1e-9) -> float | Float[np.ndarray, " function"]:
+    def captured(
+        self, function: ArrayLike, tolerance: float = 1e-9
+    ) -> float | Float[np.ndarray, " function"]:
         r"""Share of a function's energy that lies in the row space: 1 is fully determined, 0 is free.
 
         - `function`: values at the nodes, (node,) or (node, function).
@@ -64,18 +66,18 @@ class Spectrum(eqx.Module):
         share = (inside**2).sum(axis=0) / (self.shares @ values**2)
         return share if np.ndim(function) > 1 else float(share[0])
 
-    def identified_part(self, function, tolerance: float = 1e-9) -> Float[np.ndarray, "node ..."]:
+    def identified_part(self, function: ArrayLike, tolerance: float = 1e-9) -> Float[np.ndarray, "node ..."]:
         """The projection of a function (node, ...) on the row space; what is left of it is free."""
         values = self._values(function)
         modes = self.modes[:, : self.rank(tolerance)]
         part = modes @ (modes.T @ (self.shares[:, None] * values))
         return part.reshape(np.shape(function))
 
-    def free_part(self, function, tolerance: float = 1e-9) -> Float[np.ndarray, "node ..."]:
+    def free_part(self, function: ArrayLike, tolerance: float = 1e-9) -> Float[np.ndarray, "node ..."]:
         """The projection of a function (node, ...) on the null space: added to g it changes no drift."""
         return np.asarray(function, float) - self.identified_part(function, tolerance)
 
-    def at(self, e, count: int) -> Float[np.ndarray, "neuron mode"]:
+    def at(self, e: ArrayLike, count: int) -> Float[np.ndarray, "neuron mode"]:
         r"""The first `count` modes at any embedding: $\psi_j(e)=\frac1{\sigma_j}\langle\chi_j,\phi(h_e)\rangle$."""
         e = np.asarray(columns(e, self.nodes.shape[1], ("neuron", "embedding")), float)
         count = checks.count("count", count, least=0)
@@ -116,11 +118,11 @@ class Spectrum(eqx.Module):
 
 def spectrum(
     embedding,
-    states,
-    inputs=None,
+    states: ArrayLike,
+    inputs: ArrayLike | None = None,
     *,
     activation: Activation = "tanh",
-    shares=None,
+    shares: ArrayLike | None = None,
     nodes: int | None = None,
     modes: int | None = None,
 ) -> Spectrum:
@@ -313,7 +315,7 @@ class Report(eqx.Module):
         """df, of one coordinate of n."""
         return float((self.information / (1 + self.information)).sum())
 
-    def captured(self, function) -> float | Float[np.ndarray, " function"]:
+    def captured(self, function: ArrayLike) -> float | Float[np.ndarray, " function"]:
         """Share of the energy of functions of e, given at the neurons (neuron,) or (neuron, function), that is identified."""
         if not self.modes:
             return np.zeros(np.shape(function)[1]) if np.ndim(function) > 1 else 0.0
@@ -344,7 +346,7 @@ def report(
     noise=None,
     activation: Activation | None = None,
     size: float = 1.0,
-    candidates=None,
+    candidates: ArrayLike | None = None,
 ) -> Report:
     r"""How many numbers about the connectivity a data set determines.
 
@@ -371,10 +373,12 @@ def report(
     identified   ... functions of e for each of the 2 coordinates of n, to a tenth of their prior (1)
     ...
     """
-    model = steps.maxent if isinstance(steps, Connector) else steps
-    if isinstance(model, MaximumEntropy):
+    if isinstance(steps, Connector):
+        steps = steps.maxent
+    if isinstance(steps, MaximumEntropy):
         if embedding is not None:
             raise ValueError("embedding: expected none beside a fit, which has its own")
+        model = steps
         noise = model.noise if noise is None else noise
         steps, embedding, activation = model.steps, model.embedding, activation or model.activation
     noise = _noise(noise)
@@ -384,10 +388,10 @@ def report(
         found = spectrum(embedding, *steps.explored(), activation=activation or "tanh")
         return found, found.information(noise, steps=steps.measured, size=size)
 
-    steps = matched(steps, embedding)
+    steps, embedding = matched(steps, embedding)
     seen, information = known(steps)
     added = None
     if candidates is not None:
-        other = known(matched(candidates, embedding))[1]
+        other = known(matched(candidates, embedding)[0])[1]
         added = int((other >= _IDENTIFIED).sum() - (information >= _IDENTIFIED).sum())
     return Report(seen, information, noise, float(size), steps.measured, embedding.rank, added)

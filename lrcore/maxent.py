@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from . import checks
 from .activation import Activation, resolve
-from .checks import x64
+from .checks import ArrayLike, x64
 from .network import Embedding, LowRankNetwork, columns, population_rates
 from .steps import Steps, given
 
@@ -53,7 +53,7 @@ class MaximumEntropy(eqx.Module):
             return float(np.sqrt(self.held_out.min()))
         return float(self.ridge * len(self.n) * np.sqrt(np.mean(self.weights**2)))
 
-    def conditional_mean(self, e) -> Float[Array, "... rank"]:
+    def conditional_mean(self, e: ArrayLike) -> Float[Array, "... rank"]:
         r"""$\bar n(e)$ at any embedding: an `Embedding` or an array (..., embedding) of the columns (m, b, d).
 
         Computed in float64 (the weights cancel), in the precision at hand inside a jit.
@@ -143,14 +143,14 @@ def fit(
     >>> found.conditional_mean(net.embedding).shape
     (200, 2)
     """
-    steps = matched(steps, embedding)
+    steps, embedding = matched(steps, embedding)
     resolve(activation)
     tolerance = checks.positive("tolerance", tolerance, zero=True)
     folds = checks.count("folds", folds, least=2)
     z, u, y, n = steps.z, steps.u, steps.y, embedding.n_neurons
     ridges = held_out = accepted = np.zeros(0)
     if ridge is not None:
-        ridge = checks.positive("ridge", ridge)
+        rho = checks.positive("ridge", ridge)
         gram, cross = _normal_equations(embedding, activation, z, u, y, progress)
         values, vectors = _eigen(gram)
     else:
@@ -164,24 +164,24 @@ def fit(
         fold = np.random.default_rng(0).permutation(n_trials) % min(folds, n_trials)
         rows = [np.flatnonzero(fold[trial] == k) for k in range(fold.max() + 1)]
         parts = [_normal_equations(embedding, activation, z[r], u[r], y[r], progress) for r in rows]
-        gram, cross = sum(part[0] for part in parts), sum(part[1] for part in parts)
+        gram, cross = (np.sum(part, axis=0) for part in zip(*parts, strict=True))
         values, vectors = _eigen(gram)
         ridges = values[-1] / n**2 * np.logspace(-13, 0, 53)
         errors = np.empty((n_trials, len(ridges)))
         for r, part in zip(rows, parts, strict=True):
             rest = (gram - part[0], cross - part[1])
             _held_out(errors, ridges, *rest, embedding, activation, z[r], u[r], y[r], trial[r])
-        ridge, held_out, accepted = _choose(ridges, errors, tolerance**2 * float(np.mean(y**2)))
-    solution = ridge_solution(values, vectors, cross, ridge)
+        rho, held_out, accepted = _choose(ridges, errors, tolerance**2 * float(np.mean(y**2)))
+    solution = ridge_solution(values, vectors, cross, rho)
     features = _features(embedding, activation)
     fitted = [np.asarray(features(*block)) @ solution / n for block in _blocks(z, u)]
-    weights = (y - np.concatenate(fitted)) / (ridge * n)
-    return MaximumEntropy(
-        steps, embedding, solution, weights, float(ridge), ridges, held_out, accepted, activation
-    )
+    weights = (y - np.concatenate(fitted)) / (rho * n)
+    return MaximumEntropy(steps, embedding, solution, weights, rho, ridges, held_out, accepted, activation)
 
 
-def ridge_solution(values, vectors, cross, ridge) -> Float[np.ndarray, "neuron rank ..."]:
+def ridge_solution(
+    values: ArrayLike, vectors, cross: ArrayLike, ridge
+) -> Float[np.ndarray, "neuron rank ..."]:
     r"""$\hat N=N\,(X^\top X+\rho N^2 I)^{-1}X^\top Y$ from the eigenvalues (neuron,) and eigenvectors of $X^\top X$.
 
     - `cross`: $X^\top Y$ (neuron, rank). `ridge`: $\rho$, or a path of them (ridge,) for solutions (neuron, rank, ridge).
@@ -195,8 +195,8 @@ def ridge_solution(values, vectors, cross, ridge) -> Float[np.ndarray, "neuron r
     return solutions if np.ndim(ridge) else solutions[..., 0]
 
 
-def matched(steps: Steps, embedding: Embedding) -> Steps:
-    """Steps that go with an embedding: everything that is fitted comes in by this door; see `fit` for the errors."""
+def matched(steps, embedding) -> tuple[Steps, Embedding]:
+    """Steps and an embedding that go together: what is fitted comes in by this door; see `fit` for the errors."""
     steps = given(steps)
     if not isinstance(embedding, Embedding):
         raise TypeError(
@@ -218,7 +218,7 @@ def matched(steps: Steps, embedding: Embedding) -> Steps:
             f"embedding: expected m of full column rank {embedding.rank}, got singular values from {spread[0]:.3g} down to "
             f"{spread[-1]:.3g}: lower the rank of the latents"
         )
-    return steps
+    return steps, embedding
 
 
 def _blocks(*arrays) -> Iterator[tuple]:
@@ -298,4 +298,4 @@ def _choose(ridges, errors, unseen: float) -> tuple[float, np.ndarray, np.ndarra
     excess = errors - errors[:, best : best + 1]
     accepted = np.maximum(excess.std(axis=0, ddof=1) / np.sqrt(len(errors)), unseen)
     ridge = ridges[np.flatnonzero(held_out - held_out[best] <= accepted)[-1]]
-    return ridge, held_out, accepted
+    return float(ridge), held_out, accepted

@@ -8,14 +8,14 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from . import checks
 from .activation import Activation, resolve
-from .checks import floats
+from .checks import ArrayLike, floats
 
 
-def states(z, u, rank: int, n_inputs: int) -> tuple[Array, Array]:
+def states(z: ArrayLike, u: ArrayLike, rank: int, n_inputs: int) -> tuple[Array, Array]:
     """States (..., rank) and inputs (..., input), checked and broadcast to the same leading axes; no input is 0."""
     z = floats(checks.array("z", z, ("...", "rank"), sizes={"rank": rank}))
     u = jnp.zeros(n_inputs, z.dtype) if u is None else u
@@ -24,13 +24,15 @@ def states(z, u, rank: int, n_inputs: int) -> tuple[Array, Array]:
     return jnp.broadcast_to(z, (*batch, rank)), jnp.broadcast_to(u, (*batch, n_inputs))
 
 
-def columns(e, width: int, axes: tuple[str, ...] = ("...", "embedding")):
+def columns(e: ArrayLike, width: int, axes: tuple[str, ...] = ("...", "embedding")):
     """The columns (m, b, d) of an `Embedding`, or an array (..., embedding) of them, checked to be `width`."""
     e = e.array if isinstance(e, Embedding) else e
     return checks.array("e", e, axes, sizes={"embedding": width})
 
 
-def population_rates(e, z, u, *, bias: bool, phi: Callable) -> Float[Array, "step neuron"]:
+def population_rates(
+    e: Array, z: Array, u: Array, *, bias: bool, phi: Callable
+) -> Float[Array, "step neuron"]:
     r"""$\phi(m\cdot z+b\cdot u+d)$ of columns e (neuron, embedding) at states (step, rank), inputs (step, input)."""
     rank, cut = z.shape[1], z.shape[1] + u.shape[1]
     h = z @ e[:, :rank].T
@@ -63,7 +65,7 @@ class Embedding(eqx.Module):
     b: Float[Array, "neuron input"] | None
     d: Float[Array, " neuron"] | None
 
-    def __init__(self, m, b=None, d=None):
+    def __init__(self, m: ArrayLike, b: ArrayLike | None = None, d: ArrayLike | None = None):
         m = checks.array("m", m, ("neuron", "rank"))
         n, rank = m.shape
         if n < rank or rank < 1:
@@ -105,14 +107,14 @@ class Embedding(eqx.Module):
         parts = [self.m, self.b, None if self.d is None else self.d[:, None]]
         return jnp.concatenate([part for part in parts if part is not None], axis=1)
 
-    def like(self, array) -> "Embedding":
+    def like(self, array: ArrayLike) -> "Embedding":
         """Another embedding with the same parts, from its columns (m, b, d): the inverse of `.array`."""
         array = checks.array("embedding", array, ("neuron", "embedding"), sizes={"embedding": self.width})
         cut = self.rank + self.n_inputs
         b = array[:, self.rank : cut] if self.b is not None else None
         return Embedding(array[:, : self.rank], b, array[:, cut] if self.d is not None else None)
 
-    def potential(self, z, u=None) -> Float[Array, "... neuron"]:
+    def potential(self, z: ArrayLike, u: ArrayLike | None = None) -> Float[Array, "... neuron"]:
         r"""$h_i = m_i\cdot z + b_i\cdot u + d_i$ for states `z` (..., rank) and inputs `u` (..., input)."""
         z, u = states(z, u, self.rank, self.n_inputs)
         return jnp.vectorize(self._potential, signature="(r),(k)->(n)")(z, u)
@@ -156,7 +158,16 @@ class LowRankNetwork(eqx.Module):
     activation: Activation = eqx.field(static=True)
     tau: float
 
-    def __init__(self, m, n, b=None, d=None, *, activation: Activation = "tanh", tau: float = 1.0):
+    def __init__(
+        self,
+        m: ArrayLike,
+        n: ArrayLike,
+        b: ArrayLike | None = None,
+        d: ArrayLike | None = None,
+        *,
+        activation: Activation = "tanh",
+        tau: float = 1.0,
+    ):
         self.embedding = Embedding(m, b, d)
         sizes = {"neuron": self.embedding.n_neurons, "rank": self.embedding.rank}
         self.n = floats(checks.array("n", n, ("neuron", "rank"), sizes=sizes))
@@ -189,11 +200,11 @@ class LowRankNetwork(eqx.Module):
         """R."""
         return self.embedding.rank
 
-    def rates(self, z, u=None) -> Float[Array, "... neuron"]:
+    def rates(self, z: ArrayLike, u: ArrayLike | None = None) -> Float[Array, "... neuron"]:
         r"""$r_i = \phi(h_i)$."""
         return resolve(self.activation)(self.embedding.potential(z, u))
 
-    def drift(self, z, u=None) -> Float[Array, "... rank"]:
+    def drift(self, z: ArrayLike, u: ArrayLike | None = None) -> Float[Array, "... rank"]:
         r"""$F_N(z,u)$, without the leak."""
         z, u = states(z, u, self.rank, self.embedding.n_inputs)
         return jnp.vectorize(self._drift, signature="(r),(k)->(r)")(z, u)
@@ -201,7 +212,7 @@ class LowRankNetwork(eqx.Module):
     def _drift(self, z: Float[Array, " rank"], u: Float[Array, " input"]) -> Float[Array, " rank"]:
         return resolve(self.activation)(self.embedding._potential(z, u)) @ self.n / self.n_neurons
 
-    def velocity(self, z, u=None) -> Float[Array, "... rank"]:
+    def velocity(self, z: ArrayLike, u: ArrayLike | None = None) -> Float[Array, "... rank"]:
         r"""$\dot z = (-z + F_N(z,u))/\tau$."""
         drift = self.drift(z, u)
         return (drift - jnp.asarray(z, drift.dtype)) / self.tau
@@ -220,7 +231,15 @@ class LowRankNetwork(eqx.Module):
         return self.m @ self.n.T / self.n_neurons
 
     def simulate(
-        self, z0, inputs=None, dt=None, steps=None, *, noise=0.0, key=None, method="euler"
+        self,
+        z0: ArrayLike,
+        inputs: ArrayLike | None = None,
+        dt=None,
+        steps=None,
+        *,
+        noise=0.0,
+        key: PRNGKeyArray | None = None,
+        method="euler",
     ) -> Float[Array, "... time rank"]:
         r"""Latent trajectories from `z0`, computed in the R latent dimensions.
 

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from . import checks
 from .activation import Activation, resolve
-from .checks import floats
+from .checks import ArrayLike, floats
 from .distributions import ConnectivityDistribution, GaussianMixture, sobol
 from .identifiability import Spectrum, spectrum
 from .network import LowRankNetwork, columns, population_rates, states
@@ -40,7 +40,7 @@ class Partner(ConnectivityDistribution):
     n_inputs: int = eqx.field(static=True)
     bias: bool = eqx.field(static=True)
 
-    def change(self, e) -> Float[np.ndarray, "neuron rank"]:
+    def change(self, e: ArrayLike) -> Float[np.ndarray, "neuron rank"]:
         """q(e) at embeddings (neuron, embedding), in float64."""
         e = np.asarray(columns(e, self.width, ("neuron", "embedding")), float)
         return _wave(e, self.frequency, self.size) - self.spectrum.at(e, len(self.removed)) @ self.removed
@@ -57,11 +57,11 @@ class Partner(ConnectivityDistribution):
         n = np.asarray(network.n) + self.change(e) + self.size * _noise_of(self.kind, noise_key, shape)
         return LowRankNetwork(e.m, n.astype(np.float32), e.b, e.d, activation=activation, tau=tau)
 
-    def conditional_mean(self, e) -> Float[Array, "... rank"]:
+    def conditional_mean(self, e: ArrayLike) -> Float[Array, "... rank"]:
         """g(e) + q(e)."""
         return self.base.conditional_mean(e) + self._change(self._embedding(e))
 
-    def drift(self, z, u=None) -> Float[Array, "... rank"]:
+    def drift(self, z: ArrayLike, u: ArrayLike | None = None) -> Float[Array, "... rank"]:
         r"""$F+\mathcal Tq$, the second part by the quadrature of the spectrum: what of the base's drift is not kept."""
         z, u = states(z, u, self.rank, self.n_inputs)
         base = self.base.drift(z, u, activation=self.spectrum.activation)
@@ -71,7 +71,7 @@ class Partner(ConnectivityDistribution):
         rates = population_rates(nodes, *flat, bias=self.bias, phi=resolve(self.spectrum.activation))
         return base + (rates @ weights).reshape(base.shape)
 
-    def log_prob(self, m, b, d, n) -> Float[Array, "..."]:
+    def log_prob(self, m: ArrayLike, b: ArrayLike, d: ArrayLike, n: ArrayLike) -> Float[Array, "..."]:
         r"""Log-density (nats): that of the base, with n carried back by q(e) and averaged over $\xi$.
 
         Exact for "clusters" and "sign". A Student's t is a Gaussian of random width: for "tails" the average is over 4,096
@@ -116,8 +116,8 @@ def _widened_log_prob(base: GaussianMixture, x, size: float) -> Float[Array, "..
 
 def null_space_partner(
     network: LowRankNetwork | GaussianMixture,
-    states=None,
-    inputs=None,
+    states: ArrayLike | None = None,
+    inputs: ArrayLike | None = None,
     *,
     key: PRNGKeyArray,
     kind: str = "clusters",
@@ -177,9 +177,8 @@ def null_space_partner(
     wave = _wave(found.nodes, frequency, size)
     kept = found.modes[:, : found.rank(tolerance)]
     removed = kept.T @ (found.shares[:, None] * wave)
-    return Partner(
-        network, found, frequency, removed, kind, size, network.rank, network.n_inputs, network.bias
-    )
+    parts = (network, found, frequency, removed, kind, size, network.rank, network.n_inputs, network.bias)
+    return Partner(*parts)  # ty: ignore[invalid-argument-type]
 
 
 def _wave(e, frequency, size):

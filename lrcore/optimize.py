@@ -194,8 +194,8 @@ def fit(
     judged = validation is not None or stopped == "diverged"
     return Fit(
         model=eqx.combine(state.best if judged else state.average, static),
-        losses=state.losses[:done],
-        validation=state.validation[: done // chunk] if validation is not None else state.validation[:0],
+        losses=np.asarray(state.losses)[:done],
+        validation=np.asarray(state.validation)[: 0 if validation is None else done // chunk],
         best_update=int(state.best_update) if judged else done,
         stopped=stopped,
     )

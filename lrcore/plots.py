@@ -6,8 +6,10 @@ from pathlib import Path
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 
 from . import checks
+from .checks import ArrayLike
 from .distributions import ConnectivityDistribution
 from .flowfield import FixedPoints
 from .identifiability import Report
@@ -42,12 +44,12 @@ def flow_field(
     drift: LowRankNetwork | ConnectivityDistribution | Callable,
     *,
     extent: float | Sequence[float] = EXTENT,
-    u=None,
+    u: ArrayLike | None = None,
     trajectories=None,
     fixed_points: FixedPoints | None = None,
     color: str = COLORS[0],
     points: int = 25,
-    ax=None,
+    ax: Axes | None = None,
     title: str = "",
 ):
     r"""Streamlines of $-z+F(z,u)$ in a plane, thicker where the flow is faster.
@@ -66,17 +68,16 @@ def flow_field(
     >>> from lrcore import systems
     >>> ax = flow_field(systems.ring().sample(jr.key(0), 50))
     """
-    field = drift
     if isinstance(drift, LowRankNetwork | ConnectivityDistribution):
-        field = drift.drift
         if drift.rank != 2:
             raise ValueError(
                 f"drift: expected a rank of 2 for a flow field in a plane, got {drift.rank}: fix the others in a function"
             )
-    left, right, bottom, top = (-extent, extent, -extent, extent) if np.ndim(extent) == 0 else extent
+        drift = drift.drift
+    left, right, bottom, top = np.ravel(extent) if np.ndim(extent) else np.array([-1, 1, -1, 1]) * extent
     x, y = np.linspace(left, right, points), np.linspace(bottom, top, points)
     z = jnp.asarray(np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2), jnp.float32)
-    velocity = np.asarray(field(z, u) - z).reshape(points, points, 2)
+    velocity = np.asarray(drift(z, u) - z).reshape(points, points, 2)
     speed = np.linalg.norm(velocity, axis=-1)
     ax = ax or panels(1, width=3.4, height=3.4)[1][0]
     ax.streamplot(
@@ -165,7 +166,7 @@ def raster(
     order=None,
     colors=COLORS[5],
     labels: Sequence[str] = ("left", "right"),
-    ax=None,
+    ax: Axes | None = None,
 ):
     """One trial: a row of ticks for the spikes of each neuron, and above them the inputs that are counts.
 
@@ -180,11 +181,9 @@ def raster(
     >>> import jax.random as jr
     >>> ax = raster(clicks_session(jr.key(0), n_trials=10).recording, 3)
     """
-    if recording.spikes is None:
-        raise ValueError("recording: expected spikes, got rates")
     ax = ax or panels(1, width=6.4, height=4.6)[1][0]
     length = recording.lengths[trial]
-    spikes = recording.spikes[trial, :length]
+    spikes = recording.counts[trial, :length]
     rows = np.arange(recording.n_neurons) if order is None else np.asarray(order)
     width = recording.bin_width
     times = [_within(spikes[:, i], width) for i in rows]
@@ -198,7 +197,7 @@ def raster(
             ax.annotate(label, (1.01, at), xycoords=("axes fraction", "data"), va="center", color=COLORS[k])
     ax.axvline(length * width, color=COLORS[5], lw=0.8, ls=":")
     ax.set(xlim=(-0.01, length * width + 0.01), xlabel="time from the trial's start (s)", ylabel="neuron")
-    ax.set_yticks([0, len(rows) - 1], [1, len(rows)])
+    ax.set_yticks([0, len(rows) - 1], ["1", str(len(rows))])
     return ax
 
 
@@ -209,7 +208,15 @@ def _within(counts, width) -> np.ndarray:
     return width * (bins + (rank + 0.5) / counts[bins])
 
 
-def psychometric(evidence, choices, *, bins: int = 9, label: str = "", color: str = COLORS[0], ax=None):
+def psychometric(
+    evidence: ArrayLike,
+    choices: ArrayLike,
+    *,
+    bins: int = 9,
+    label: str = "",
+    color: str = COLORS[0],
+    ax: Axes | None = None,
+):
     """How often the choice is 1, by evidence, with 95 % intervals (Wilson's).
 
     **Arguments**
@@ -246,7 +253,9 @@ def psychometric(evidence, choices, *, bins: int = 9, label: str = "", color: st
     return ax
 
 
-def psth(recording: Recording, neuron: int, groups: dict, *, sigma=0.05, colors=COLORS, ax=None):
+def psth(
+    recording: Recording, neuron: int, groups: dict, *, sigma=0.05, colors=COLORS, ax: Axes | None = None
+):
     """A neuron's rate over time in groups of trials, with bands of one standard error; see `Recording.psth`.
 
     **Arguments**
@@ -267,7 +276,7 @@ def psth(recording: Recording, neuron: int, groups: dict, *, sigma=0.05, colors=
     return ax
 
 
-def scores(values: dict, *, label: str = "bits per spike", ax=None):
+def scores(values: dict, *, label: str = "bits per spike", ax: Axes | None = None):
     """A row of dots for each name, one a fold, and their mean as a line; the first name above.
 
     - `values`: (fold,) by name.
@@ -285,7 +294,7 @@ def scores(values: dict, *, label: str = "bits per spike", ax=None):
     return ax
 
 
-def losses(curves: dict[str, np.ndarray], *, smooth: int = 25, ax=None):
+def losses(curves: dict[str, np.ndarray], *, smooth: int = 25, ax: Axes | None = None):
     """Training losses by name, each as a running mean over `smooth` steps.
 
     >>> ax = losses({"flow of e": np.exp(-np.arange(100) / 20)})
@@ -301,7 +310,15 @@ def losses(curves: dict[str, np.ndarray], *, smooth: int = 25, ax=None):
     return ax
 
 
-def matrix(values, rows: Sequence[str], columns: Sequence, *, label: str = "", size: float = 0.5, ax=None):
+def matrix(
+    values: ArrayLike,
+    rows: Sequence[str],
+    columns: Sequence,
+    *,
+    label: str = "",
+    size: float = 0.5,
+    ax: Axes | None = None,
+):
     """A table of numbers between 0 and 1 as shades, each number written in its cell.
 
     **Arguments**

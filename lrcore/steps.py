@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from . import checks
+from .checks import ArrayLike
 
 
 class Steps(eqx.Module):
@@ -43,7 +44,7 @@ class Steps(eqx.Module):
     alpha: float
     copies: int
 
-    def __init__(self, z, u, y, trial, *, alpha, copies: int = 1):
+    def __init__(self, z: ArrayLike, u: ArrayLike, y: ArrayLike, trial: ArrayLike, *, alpha, copies: int = 1):
         z = np.asarray(checks.array("z", z, ("step", "rank")))
         if not z.size:
             raise ValueError(f"z: expected states (step, rank), got none, shape {z.shape}")
@@ -163,7 +164,7 @@ class Steps(eqx.Module):
         )
 
 
-def drift_target(here, following, alpha: float):
+def drift_target(here: ArrayLike, following: ArrayLike, alpha: float):
     r"""$Y_t=\big(z_{t+1}-(1-\alpha)z_t\big)/\alpha$, the drift that takes $z_t$ to $z_{t+1}$ in a step of Euler's.
 
     >>> drift_target(1.0, 1.2, 0.5)
@@ -172,7 +173,15 @@ def drift_target(here, following, alpha: float):
     return (following - (1 - alpha) * here) / alpha
 
 
-def steps(latents, *, alpha: float, inputs=None, lengths=None, drift=None, copies: int = 1) -> Steps:
+def steps(
+    latents: ArrayLike,
+    *,
+    alpha: float,
+    inputs: ArrayLike | None = None,
+    lengths: ArrayLike | None = None,
+    drift=None,
+    copies: int = 1,
+) -> Steps:
     r"""All steps of all trials of latent trajectories.
 
     **Arguments**

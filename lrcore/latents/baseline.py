@@ -6,13 +6,19 @@ import numpy as np
 from jaxtyping import Float
 
 from .. import checks
+from ..checks import ArrayLike
 from ..recording import Recording
 
 _WIDTHS = (2.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, np.inf)
 
 
 def fit(
-    recording: Recording, *, train=None, slow: bool = True, cosines: int = 10, rounds: int = 2
+    recording: Recording,
+    *,
+    train: ArrayLike | None = None,
+    slow: bool = True,
+    cosines: int = 10,
+    rounds: int = 2,
 ) -> Float[np.ndarray, "trial time neuron"]:
     r"""Expected counts a bin of every trial, time and neuron, $C_{ist}=\lambda_{is}\,f_i(t)$, learned from training trials.
 
@@ -34,12 +40,10 @@ def fit(
     >>> fit(clicks_session(jr.key(0), n_trials=40).recording).shape
     (40, 100, 80)
     """
-    if recording.spikes is None:
-        raise ValueError("recording: expected spikes, got rates")
-    trials, time, neurons = recording.spikes.shape
+    trials, time, neurons = recording.counts.shape
     chosen = _training(recording, train)
     mask = recording.mask
-    counts = recording.spikes.astype(float)
+    counts = recording.counts.astype(float)
     by_trial, by_time = counts.sum(axis=1), np.einsum("stn,s->tn", counts, chosen * 1.0)
     silent = by_trial[chosen].sum(axis=0) == 0
     if silent.any():
@@ -60,7 +64,7 @@ def fit(
 
 
 def click_history(
-    inputs, bin_width: float, *, cosines: int = 8, longest: float = 0.6
+    inputs: ArrayLike, bin_width: float, *, cosines: int = 8, longest: float = 0.6
 ) -> Float[np.ndarray, "trial time feature"]:
     """Inputs seen through raised cosines of the log time since: regressors of a GLM.
 
@@ -82,7 +86,12 @@ def click_history(
 
 
 def regress(
-    recording: Recording, level, features, *, train=None, prior: float = 10.0
+    recording: Recording,
+    level: ArrayLike,
+    features: ArrayLike,
+    *,
+    train: ArrayLike | None = None,
+    prior: float = 10.0,
 ) -> Float[np.ndarray, "trial time neuron"]:
     r"""Expected counts $C_{ist}\,e^{w_i\cdot x_{st}+w_{i0}}$: a baseline times what features explain, by Poisson regression on training trials.
 
@@ -103,7 +112,7 @@ def regress(
     chosen = recording.mask & _training(recording, train)[:, None]
     centre = features[chosen].mean(axis=0)
     x = jnp.asarray(np.column_stack([features[chosen] - centre, np.ones(chosen.sum())]), jnp.float32)
-    y, c = (jnp.asarray(part[chosen], jnp.float32) for part in (recording.spikes, level))
+    y, c = (jnp.asarray(part[chosen], jnp.float32) for part in (recording.counts, level))
     w = np.asarray(_regression(x, y, c, prior))
     return level * np.exp(np.clip((features - centre) @ w[:, :-1].T + w[:, -1], -5, 5))
 

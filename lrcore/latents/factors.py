@@ -9,13 +9,13 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from .. import checks
-from ..checks import floats
+from ..checks import ArrayLike, floats
 from ..network import Embedding
 from ..recording import Recording
 from .latents import Latents
 
 
-def smooth(recording, rank, *, width=None) -> Latents:
+def smooth(recording, rank: int, *, width=None) -> Latents:
     r"""Factor analysis of smoothed, variance-stabilised counts: latents that are quick, plain, and a little too small.
 
     1. Counts of each trial are smoothed in time by a Gaussian of standard deviation `width`, normalised at the
@@ -104,7 +104,12 @@ def smooth(recording, rank, *, width=None) -> Latents:
 
 
 def white_factors(
-    recording: Recording, rank: int, baseline=None, *, decision: int = 1, width: float = 0.05
+    recording: Recording,
+    rank: int,
+    baseline: ArrayLike | None = None,
+    *,
+    decision: int = 1,
+    width: float = 0.05,
 ) -> Float[np.ndarray, "trial time rank"]:
     """White latents (trial, time, rank) from factor analysis of what is smoothed and, for spikes, of what a baseline leaves.
 

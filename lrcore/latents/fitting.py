@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from .. import checks
 from ..activation import Activation, resolve
+from ..checks import ArrayLike
 from ..network import Embedding, LowRankNetwork
 from ..recording import Recording
 from ..steps import Steps, drift_target, steps
@@ -155,7 +156,7 @@ def fit(
     alpha: float | None = None,
     activation: Activation | None = None,
     bias: bool = True,
-    baseline=None,
+    baseline: ArrayLike | None = None,
     lag: int = 0,
     features: int = 128,
     ridge: float = 1e-2,
@@ -201,8 +202,8 @@ def fit(
     rank, nuisance = checks.count("rank", rank), checks.count("nuisance", nuisance, least=0)
     lag, features = checks.count("lag", lag, least=0), checks.count("features", features)
     # An array, so that another ridge is no other compilation.
-    ridge = jnp.asarray(checks.positive("ridge", ridge), jnp.float32)
-    alpha = checks.positive("alpha", recording.bin_width / 0.1 if alpha is None else alpha)
+    rho = jnp.asarray(checks.positive("ridge", ridge), jnp.float32)
+    share_of_tau = checks.positive("alpha", recording.bin_width / 0.1 if alpha is None else alpha)
     counted = recording.rates is None
     activation = activation or ("softplus" if counted else "linear")
     dim = rank + nuisance
@@ -229,7 +230,7 @@ def fit(
         q_nuisance=jnp.asarray(1 - memory**2, jnp.float32),
         mean0=jnp.zeros(dim),
         v0=0.02 * jnp.eye(rank),
-        alpha=float(alpha),
+        alpha=share_of_tau,
         lag=lag,
         activation=activation,
         counted=counted,
@@ -248,7 +249,7 @@ def fit(
     # There are no dynamics yet that could weigh a path.
     drawn = jnp.stack([posterior.sample(one) for one in jr.split(keys[0], _PATHS)])
     drawn = drawn, jnp.full(drawn.shape[:2], 1 / _PATHS)
-    model = dynamics(model, posterior, drawn, data, ridge, jnp.asarray(True), jnp.asarray(1.0))
+    model = dynamics(model, posterior, drawn, data, rho, jnp.asarray(True), jnp.asarray(1.0))
     change = []
     for k, one in enumerate(tqdm(keys, desc="state space", disable=not progress, leave=False)):
         before = posterior.mean
@@ -258,7 +259,7 @@ def fit(
         model = read_out(model, posterior, data)
         # In fewer than thirty there is no time to average.
         share = 1.0 if 2 * k < max(iterations, 30) else _SHARE
-        model = dynamics(model, posterior, drawn, data, ridge, jnp.asarray(k < _HELD), jnp.asarray(share))
+        model = dynamics(model, posterior, drawn, data, rho, jnp.asarray(k < _HELD), jnp.asarray(share))
         change.append(float(rms(posterior.mean - before, data.mask)))
     for _ in range(3):
         posterior, sites = infer_step(model, posterior, data, sites, jnp.asarray(_DAMPING))
@@ -266,7 +267,12 @@ def fit(
 
 
 def infer(
-    found: StateSpaceFit, recording: Recording, *, baseline=None, neurons=None, iterations: int = 8
+    found: StateSpaceFit,
+    recording: Recording,
+    *,
+    baseline: ArrayLike | None = None,
+    neurons: ArrayLike | None = None,
+    iterations: int = 8,
 ) -> StateSpaceFit:
     """The posterior of other trials, from all neurons, from some, or from none, by a model that stays as it is.
 
@@ -281,9 +287,9 @@ def infer(
         )
     model = found.model
     if model.counted:
-        if baseline is None:
+        if baseline is None and found.baseline is not None:
             level = np.mean(found.baseline, axis=(0, 1), where=found.recording.mask[..., None])
-            baseline = np.broadcast_to(level, recording.spikes.shape)
+            baseline = np.broadcast_to(level, recording.counts.shape)
         baseline = positive_baseline(baseline, recording)
     data = observed(recording, baseline, model.lag, neurons)
     trials, time = recording.mask.shape

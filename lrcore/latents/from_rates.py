@@ -121,6 +121,10 @@ def halves(
     >>> maxent.fit(halves(noisy, found, key=jr.key(1)), found.embedding).n.shape
     (200, 2)
     """
+    if recording.rates is None:
+        raise ValueError(
+            "recording: expected rates, got spikes: take lr.latents.fit(recording, rank).steps(key)"
+        )
     n, rank = recording.n_neurons, found.rank
     if n < 4 * rank:
         raise ValueError(

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int, PRNGKeyArray
 
 from .. import checks
+from ..checks import ArrayLike
 from ..recording import Recording
 from . import baseline, fitting
 from .fitting import StateSpaceFit
@@ -63,7 +64,7 @@ class Evaluation(eqx.Module):
         )
 
 
-def bits_per_spike(recording: Recording, expected, reference) -> float:
+def bits_per_spike(recording: Recording, expected: ArrayLike, reference: ArrayLike) -> float:
     r"""$\frac1{\log2}\big(\log p(y\mid\lambda)-\log p(y\mid\lambda_0)\big)$ per spike, Poisson, over the valid bins.
 
     **Arguments**
@@ -75,9 +76,9 @@ def bits_per_spike(recording: Recording, expected, reference) -> float:
     >>> bits_per_spike(data, np.full(counts.shape, 0.1), np.full(3, 0.2)) > 0
     True
     """
-    y = recording.spikes[recording.mask].astype(float)
+    y = recording.counts[recording.mask].astype(float)
     expected, reference = (
-        np.broadcast_to(x, recording.spikes.shape)[recording.mask] for x in (expected, reference)
+        np.broadcast_to(x, recording.counts.shape)[recording.mask] for x in (expected, reference)
     )
     gain = (
         y * (np.log(np.maximum(expected, 1e-9)) - np.log(np.maximum(reference, 1e-9))) - expected + reference
@@ -86,14 +87,14 @@ def bits_per_spike(recording: Recording, expected, reference) -> float:
 
 
 def co_smoothing(
-    found: StateSpaceFit, recording: Recording, level, *, groups: int = 4
+    found: StateSpaceFit, recording: Recording, level: ArrayLike, *, groups: int = 4
 ) -> Float[np.ndarray, "trial time neuron"]:
     """Expected counts a bin of every neuron from the others: neuron i is in group i modulo `groups`, and each is predicted from the rest.
 
     - `level`: baseline of these trials, as for `lr.latents.infer`.
     """
     group = np.arange(recording.n_neurons) % min(checks.count("groups", groups, least=2), recording.n_neurons)
-    expected = np.empty(recording.spikes.shape, np.float32)
+    expected = np.empty(recording.counts.shape, np.float32)
     for k in np.unique(group):
         seen = fitting.infer(found, recording, baseline=level, neurons=group != k)
         expected[:, :, group == k] = seen.rates()[:, :, group == k]
@@ -160,7 +161,7 @@ def score(recording: Recording, folds: Sequence[Fold]) -> dict[str, Float[np.nda
         row = {"time": fold.level, "neurons": fold.neurons, "inputs": fold.inputs}
         row = {name: bits_per_spike(test, x, mean) for name, x in row.items() if x is not None}
         for name, odds in (("choice", fold.choice), ("choice_inputs", fold.choice_inputs)):
-            if odds is not None:
+            if odds is not None and test.choices is not None:
                 row[name] = float(roc_auc_score(test.choices == test.choices.max(), odds))
         rows.append(row)
     return {
@@ -199,7 +200,9 @@ def _fold(recording, rank, key, train, test, slow, groups, options) -> Fold:
     return judge(fit, recording, train, test, level[test], groups=groups)
 
 
-def judge(fit: StateSpaceFit, recording: Recording, train, test, level, *, groups: int = 4) -> Fold:
+def judge(
+    fit: StateSpaceFit, recording: Recording, train: ArrayLike, test, level: ArrayLike, *, groups: int = 4
+) -> Fold:
     """What a fitted model says of the test trials; `level` is their baseline."""
     held_out = recording.trials(test)
     held = fitting.infer(fit, held_out, baseline=level)

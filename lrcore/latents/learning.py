@@ -75,7 +75,7 @@ def input_weights(model: StateSpace, posterior: Posterior, data: Observed) -> Fl
 
 @eqx.filter_jit
 def dynamics(
-    model: StateSpace, posterior: Posterior, drawn, data: Observed, ridge, held, share
+    model: StateSpace, posterior: Posterior, drawn: tuple[Array, Array], data: Observed, ridge, held, share
 ) -> StateSpace:
     """n by ridge regression along weighted paths, `share` of it new; noise, memory and start in closed form."""
     rank, alpha = model.rank, model.alpha
@@ -126,7 +126,7 @@ def dynamics(
 
 
 @eqx.filter_jit
-def whiten(model: StateSpace, posterior: Posterior, sites, drawn, mask):
+def whiten(model: StateSpace, posterior: Posterior, sites, drawn: tuple[Array, Array], mask: Array):
     """Latents white over all valid bins, each nuisance dimension of variance 1; m and d follow. n and q have to be fitted again."""
     rank, dim = model.rank, model.m.shape[1]
     weight = mask / mask.sum()
@@ -150,6 +150,6 @@ def whiten(model: StateSpace, posterior: Posterior, sites, drawn, mask):
     return model, moved, (back.T @ precision @ back, shift), drawn
 
 
-def rms(difference, mask) -> Float[Array, ""]:
+def rms(difference, mask: Array) -> Float[Array, ""]:
     """Root mean square of a coordinate (trial, time, dim) over the valid bins."""
     return jnp.sqrt(jnp.sum(difference**2 * mask[..., None]) / mask.sum() / difference.shape[-1])

@@ -31,7 +31,7 @@ class Posterior(eqx.Module):
         return _paths(self, key)
 
 
-def smooth(first, moves, precision, shift) -> Posterior:
+def smooth(first, moves: tuple, precision: Array, shift: Array) -> Posterior:
     r"""Kalman smoother of $z_{t+1}=A_tz_t+c_t+\varepsilon_t$ with evidence $\propto\exp(s_t\cdot z-\frac12z^\top J_tz)$ about each state.
 
     **Arguments**
@@ -152,7 +152,7 @@ def _root(covariance):
 
 
 def weighted_paths(
-    posterior: Posterior, moves, step, q, mask, key: PRNGKeyArray, count: int
+    posterior: Posterior, moves: tuple, step, q, mask: Array, key: PRNGKeyArray, count: int
 ) -> tuple[Float[Array, "path trial time dim"], Float[Array, "path trial"]]:
     r"""Draws of each trial's path with importance weights that sum to 1 over the draws.
 
@@ -201,7 +201,7 @@ def resampled(
     return paths[chosen, jnp.arange(weights.shape[1])[None]]
 
 
-def expected(posterior: Posterior, moves, step, z) -> Float[Array, "trial step dim"]:
+def expected(posterior: Posterior, moves: tuple, step, z: Array) -> Float[Array, "trial step dim"]:
     r"""$\mathbb E[z_{t+1}\mid z_t,y]$ at states `z` (trial, time, dim): the smoother's, moved by what the step is off its linearisation.
 
     With $K_t=\mathrm{Cov}(z_{t+1}\mid z_t,y)\,Q_t^{-1}$, the share of the step that the observations leave to the dynamics,

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..activation import Activation, resolve
+from ..checks import ArrayLike
 from ..recording import Recording
 from .smoother import Posterior, cholesky, expected, inverse, resampled, smooth, weighted_paths
 
@@ -57,7 +58,7 @@ class StateSpace(eqx.Module):
         """R, of the decision."""
         return self.q.shape[0]
 
-    def drift(self, z, u=None) -> Float[Array, "... rank"]:
+    def drift(self, z: Array, u: Array | None = None) -> Float[Array, "... rank"]:
         """F at states (..., rank) and inputs (..., input), 0 by default."""
         if u is None:
             u = jnp.zeros((*z.shape[:-1], self.features.shape[1] - self.rank - 1))
@@ -85,12 +86,12 @@ class Observed(eqx.Module):
     seen: Float[Array, " neuron"]
 
 
-def positive_baseline(baseline, recording: Recording) -> np.ndarray:
+def positive_baseline(baseline: ArrayLike | None, recording: Recording) -> np.ndarray:
     """The baseline (trial, time, neuron), by default each neuron's mean; refused where it is not positive."""
     if baseline is None:
         baseline = recording.mean_rates * recording.bin_width
     baseline = np.asarray(baseline, np.float32)
-    shape = recording.spikes.shape
+    shape = recording.counts.shape
     if baseline.ndim == 1:
         baseline = np.broadcast_to(baseline, shape)
     if baseline.shape != shape:
@@ -117,7 +118,9 @@ def inputs_of(recording: Recording, lag: int) -> Float[Array, "trial time input"
     return jnp.asarray(late)
 
 
-def observed(recording: Recording, baseline, lag: int, neurons=None) -> Observed:
+def observed(
+    recording: Recording, baseline: ArrayLike | None, lag: int, neurons: ArrayLike | None = None
+) -> Observed:
     """A recording as the model sees it; `neurons` is a mask (neuron,) of those that are observed, all by default."""
     return Observed(
         y=jnp.asarray(recording.signal, jnp.float32),
@@ -149,7 +152,7 @@ def _spread(covariance, m):
     return covariance.reshape(*covariance.shape[:-2], -1) @ pairs.T
 
 
-def expected_scores(model: StateSpace, mean, covariance, y, c):
+def expected_scores(model: StateSpace, mean, covariance, y: Array, c):
     """Expected gradient and Fisher information of a potential, (time, neuron) each, and the expected error squared."""
     phi = relative_activation(model)
     centre = mean @ model.m.T + model.d[None]
@@ -249,13 +252,15 @@ def _linear(model: StateSpace, mean, covariance, u):
     return whole, jnp.zeros(dim).at[:rank].set(value - a @ centre), noise
 
 
-def linearised(model: StateSpace, posterior: Posterior, u):
+def linearised(model: StateSpace, posterior: Posterior, u: Array):
     """The linearised steps: A, offset and noise, (time - 1, trial, ...)."""
     over = jax.vmap(jax.vmap(functools.partial(_linear, model)), in_axes=1, out_axes=0)
     return over(posterior.mean[:, :-1], posterior.covariance[:, :-1], u[:, :-1])
 
 
-def smoothed(model: StateSpace, posterior: Posterior, u, mask, precision, shift) -> Posterior:
+def smoothed(
+    model: StateSpace, posterior: Posterior, u: Array, mask: Array, precision: Array, shift: Array
+) -> Posterior:
     """The posterior under the drift linearised at the last one."""
     dim, rank = model.m.shape[1], model.rank
     stationary = model.q_nuisance / jnp.maximum(1 - model.a**2, 1e-3)
@@ -269,14 +274,14 @@ def smoothed(model: StateSpace, posterior: Posterior, u, mask, precision, shift)
     return smooth((model.mean0, first), moves, precision, shift)
 
 
-def steps_of(model: StateSpace, posterior: Posterior, u):
+def steps_of(model: StateSpace, posterior: Posterior, u: Array):
     """Linearised steps by trial, and the step itself."""
     moves = tuple(jnp.swapaxes(x, 0, 1) for x in linearised(model, posterior, u))
     return moves, lambda z: model._step(z[..., : model.rank], u[:, :-1])
 
 
 @eqx.filter_jit
-def weighted(model: StateSpace, posterior: Posterior, u, mask, key, count: int):
+def weighted(model: StateSpace, posterior: Posterior, u: Array, mask: Array, key: PRNGKeyArray, count: int):
     """`count` paths of each trial and their weights under the drift as it is."""
     moves, step = steps_of(model, posterior, u)
     return weighted_paths(posterior, moves, step, model.q, mask[:, 1:], key, count)
@@ -294,7 +299,7 @@ def draw_paths(model: StateSpace, posterior: Posterior, data: Observed, key: PRN
 
 
 @eqx.filter_jit
-def expected_next(model: StateSpace, posterior: Posterior, data: Observed, drawn):
+def expected_next(model: StateSpace, posterior: Posterior, data: Observed, drawn: Array):
     """The state expected after each state of the paths (path, trial, time - 1, dim)."""
     moves, step = steps_of(model, posterior, data.u)
     return jax.lax.map(lambda z: expected(posterior, moves, step, z), drawn)

@@ -81,7 +81,7 @@ def surrogate(
         raise FloatingPointError("drift: the simulated latents are not finite: the drift is unstable")
     phi = resolve(model.activation)
     potential = path @ np.asarray(model.m).T + np.asarray(model.d)
-    rates = found.baseline * np.asarray(phi(potential) / phi(jnp.zeros(())))
+    rates = found.baseline * np.asarray(phi(jnp.asarray(potential)) / phi(jnp.zeros(())))
     rng = np.random.default_rng(np.asarray(jr.key_data(spike_key)))
     spikes = rng.poisson(np.where(recording.mask[..., None], rates, 0))
     new = Recording(
@@ -171,7 +171,7 @@ def _ends(found: StateSpaceFit) -> list | None:
 def _choices(found: StateSpaceFit, path) -> np.ndarray | None:
     """The choice of each simulated trial, by the end it is nearer to; those of the recording where it does not have two."""
     ends, choices = _ends(found), found.recording.choices
-    if ends is None:
+    if ends is None or choices is None:
         return choices
     left, right = (np.linalg.norm(_last(found, path) - end, axis=1) for end in ends)
     return np.unique(choices)[(right < left).astype(int)]

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from .. import checks
 from ..network import Embedding, LowRankNetwork
@@ -38,7 +38,7 @@ class Session(NamedTuple):
     scale: Float[Array, " neuron"]
 
 
-def clicks_session(key, n_trials=400, n_neurons=80) -> Session:
+def clicks_session(key: PRNGKeyArray, n_trials: int = 400, n_neurons: int = 80) -> Session:
     r"""A synthetic session of the Poisson-Clicks task: a rat hears clicks left and right and goes where there were more.
 
     A network of rank 2 decides. In bins of $\Delta t$ = 10 ms, with $\tau$ = 0.1 s and $\alpha=\Delta t/\tau=0.1$,
@@ -89,8 +89,9 @@ def clicks_session(key, n_trials=400, n_neurons=80) -> Session:
     choices = np.asarray(latents[np.arange(n_trials), lengths - 1, 0] > 0).astype(int)
 
     resting = np.clip(7.0 * np.exp(0.7 * rng.standard_normal(n_neurons)), 2.0, 30.0)
-    recorded = Embedding(network.m[:n_neurons], d=network.d[:n_neurons])
-    scale = jnp.asarray(resting / jax.nn.softplus(recorded.d), jnp.float32)
+    d = jnp.asarray(network.d)[:n_neurons]
+    recorded = Embedding(network.m[:n_neurons], d=d)
+    scale = jnp.asarray(resting / jax.nn.softplus(d), jnp.float32)
     rates = scale[None, None] * jax.nn.softplus(recorded.potential(latents))
     spikes = rng.poisson(BIN_WIDTH * np.asarray(rates))
     recording = Recording(

@@ -8,6 +8,8 @@ import warnings
 from pathlib import Path
 from typing import NamedTuple
 
+from jaxtyping import PRNGKeyArray
+
 from .clicks_session import clicks_session
 from .recording import Recording
 
@@ -36,7 +38,9 @@ class RatSession(NamedTuple):
     source: str
 
 
-def rat_session(name, folder=None, *, twin=None, drop_constant=False) -> Recording:
+def rat_session(
+    name: str, folder: str | os.PathLike | None = None, *, twin=None, drop_constant: bool = False
+) -> Recording:
     """A published session of a rat in the Poisson-Clicks task: from a folder of one's own, from the cache, or downloaded.
 
     Looked for in this order: `<folder>/rat/<name>.mat`, the cache of the operating system, the repository of the
@@ -74,7 +78,7 @@ def rat_session(name, folder=None, *, twin=None, drop_constant=False) -> Recordi
     return Recording.from_mat(path, drop_constant=drop_constant)
 
 
-def rat_or_twin(name=None, *, key) -> RatSession:
+def rat_or_twin(name: str | None = None, *, key: PRNGKeyArray) -> RatSession:
     """The session that a page shows: a recorded one where there is a folder of them, else the synthetic twin.
 
     Without a name nothing is downloaded, so that a page is the same with and without network.
@@ -96,7 +100,7 @@ def rat_or_twin(name=None, *, key) -> RatSession:
     return RatSession(rat_session(name), True, f"the recorded session {name} (Luo, Kim et al. 2025)")
 
 
-def find_rat_session(folder=None) -> str | None:
+def find_rat_session(folder: str | os.PathLike | None = None) -> str | None:
     """The name of the first session in the folder (default: `LRCORE_DATA`), or None where there is none.
 
     >>> find_rat_session("/nowhere") is None
@@ -123,7 +127,7 @@ def _session_file(file, folder) -> Path:
     """Where the session's file is, after a download if need be."""
     given = folder or os.environ.get(FOLDER_VARIABLE)
     known = registry().get(file)
-    own = given and Path(given, "rat", file)
+    own = Path(given, "rat", file) if given else None
     if own and own.exists():
         return own if known is None else _checked(own, known)
     if known is None:
@@ -141,7 +145,7 @@ def _session_file(file, folder) -> Path:
     cached = Path(pooch.os_cache("lrcore"), "rat", file)
     if cached.exists():
         return _checked(cached, known)
-    target = own if own and os.access(given, os.W_OK) else cached
+    target = own if own and os.access(str(given), os.W_OK) else cached
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _download(ADDRESS + file, target, known)

@@ -1,11 +1,14 @@
 """Recordings: spikes or rates of a neuronal population in trials, checked once when they are made."""
 
+import os
+
 import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from .. import checks
+from ..checks import ArrayLike
 from . import readers, validation
 from .readers import BIN_WIDTH
 
@@ -61,15 +64,15 @@ class Recording(eqx.Module):
     def __init__(
         self,
         *,
-        spikes=None,
-        rates=None,
+        spikes: ArrayLike | None = None,
+        rates: ArrayLike | None = None,
         bin_width=BIN_WIDTH,
-        lengths=None,
-        inputs=None,
-        choices=None,
-        neurons=None,
+        lengths: ArrayLike | None = None,
+        inputs: ArrayLike | None = None,
+        choices: ArrayLike | None = None,
+        neurons: ArrayLike | None = None,
         info=None,
-        drop_constant=False,
+        drop_constant: bool = False,
         plausible_rates=PLAUSIBLE_RATES,
     ):
         if (spikes is None) == (rates is None):
@@ -121,9 +124,16 @@ class Recording(eqx.Module):
     # --- sizes and derived quantities
 
     @property
+    def counts(self) -> Int[np.ndarray, "trial time neuron"]:
+        """The spikes. **Raises** `ValueError` for a recording of rates."""
+        if self.spikes is None:
+            raise ValueError("recording: expected spikes, got rates")
+        return self.spikes
+
+    @property
     def signal(self) -> Shaped[np.ndarray, "trial time neuron"]:
         """The spikes or the rates, whichever were recorded."""
-        return self.spikes if self.rates is None else self.rates
+        return self.counts if self.rates is None else self.rates
 
     @property
     def n_trials(self) -> int:
@@ -167,7 +177,7 @@ class Recording(eqx.Module):
         different = self.signal != self.signal[:1, :1]
         return ~(different & self.mask[:, :, None]).any(axis=(0, 1))
 
-    def psth(self, chosen=None, *, sigma=0.05, least=5) -> tuple[np.ndarray, np.ndarray]:
+    def psth(self, chosen: ArrayLike | None = None, *, sigma=0.05, least=5) -> tuple[np.ndarray, np.ndarray]:
         r"""Peri-stimulus time histogram: the mean over trials of the smoothed rate, and its standard error, in Hz.
 
         Each trial is smoothed with the past half of a Gaussian, $w_k\propto e^{-(k\,\Delta t)^2/2\sigma^2}$ for $k\ge0$, so
@@ -207,7 +217,7 @@ class Recording(eqx.Module):
 
     # --- selections
 
-    def trials(self, indices) -> "Recording":
+    def trials(self, indices: ArrayLike) -> "Recording":
         """The recording of some trials: indices, a slice or a boolean mask (trial,), in the order given.
 
         Neurons that are silent in these trials stay; `.drop_constant()` removes them.
@@ -217,7 +227,7 @@ class Recording(eqx.Module):
         chosen = validation.selection("trials", indices, self.n_trials)
         return jax.tree.map(lambda x: x[chosen], self)
 
-    def select_neurons(self, indices) -> "Recording":
+    def select_neurons(self, indices: ArrayLike) -> "Recording":
         """The recording of some neurons: indices, a slice or a boolean mask (neuron,), in the order given.
 
         **Raises** `ValueError` for no neuron, an index beyond the neurons or a mask of another length.
@@ -266,7 +276,9 @@ class Recording(eqx.Module):
     # --- readers
 
     @classmethod
-    def from_npz(cls, path, *, key=None, bin_width=None, drop_constant=False) -> "Recording":
+    def from_npz(
+        cls, path: str | os.PathLike, *, key: str | None = None, bin_width=None, drop_constant: bool = False
+    ) -> "Recording":
         """Read an `.npz` as the FINDR and Connector codes of the field write it.
 
         Keys: `spikes` or `rates` (trial, time, neuron); optional `externalinputs` (trial, time, input; all
@@ -290,7 +302,7 @@ class Recording(eqx.Module):
             return cls(**found, drop_constant=drop_constant)
 
     @classmethod
-    def from_mat(cls, path, *, drop_constant=False) -> "Recording":
+    def from_mat(cls, path: str | os.PathLike, *, drop_constant: bool = False) -> "Recording":
         """Read a published session of rats in the Poisson-Clicks task, 10 ms bins from the stereo click on.
 
         `inputs` (trial, time, 2) are the numbers of left and right clicks in each bin. The stereo click that
@@ -311,14 +323,14 @@ class Recording(eqx.Module):
     @classmethod
     def from_nwb(
         cls,
-        path,
+        path: str | os.PathLike,
         *,
         bin_width=BIN_WIDTH,
         choice="choice",
         clicks=("left_clicks", "right_clicks"),
         photostimulus="photostimulation",
-        neurons="unit_name",
-        drop_constant=False,
+        neurons: ArrayLike = "unit_name",
+        drop_constant: bool = False,
     ) -> "Recording":
         """Read a session in an NWB file: spikes of its units in the bins of its trials; needs `pip install "lrcore[nwb]"`.
 

@@ -250,21 +250,21 @@ def _train(model, data, key, name, epochs, batch_size, learning_rate, progress, 
 def _adam(learning_rate: float, updates: int) -> optax.GradientTransformation:
     """Adam with a falling rate, each seed's gradient clipped on its own, and stopped where it is not finite."""
 
-    def clip(gradient, state, parameters=None):
+    def clip(updates, state, params=None):
         def square(leaf):
             return jnp.sum(leaf**2, axis=tuple(range(1, leaf.ndim)))
 
-        norm = jnp.sqrt(sum(map(square, jax.tree.leaves(gradient))))
+        norm = jnp.sqrt(sum(map(square, jax.tree.leaves(updates))))
         factor = jnp.where(jnp.isfinite(norm), jnp.minimum(1.0, 1.0 / jnp.maximum(norm, 1e-12)), 0.0)
 
         def scale(leaf):
             shape = (-1,) + (1,) * (leaf.ndim - 1)
             return jnp.where(jnp.isfinite(leaf), leaf, 0.0) * factor.reshape(shape)
 
-        return jax.tree.map(scale, gradient), state
+        return jax.tree.map(scale, updates), state
 
     rate = optax.cosine_decay_schedule(learning_rate, updates, alpha=0.01)
-    first = optax.GradientTransformation(lambda parameters: optax.EmptyState(), clip)
+    first = optax.GradientTransformation(lambda params: optax.EmptyState(), clip)
     return optax.chain(first, optax.adam(rate))
 
 
@@ -284,7 +284,9 @@ def _errors(model: _Model, batch, key=None):
     phi = resolve(model.activation)
     mask = batch["mask"]
     wanted = batch["targets" if model.w is not None else "potentials" if model.potentials else "rates"]
-    noise = 0.0 if key is None else model.noise * jr.normal(key, (mask.shape[1], len(mask), model.m.shape[2]))
+    noise = (
+        None if key is None else model.noise * jr.normal(key, (mask.shape[1], len(mask), model.m.shape[2]))
+    )
 
     def one(m, n, b, d, w, z0):
         own = 0.0 if d is None else d[None]
@@ -314,7 +316,7 @@ def _errors(model: _Model, batch, key=None):
             said = _collect(r, w.T).T / len(w) if w is not None else h if model.potentials else r
             missed = ((said - wanted) ** 2).mean(axis=-1)
             z = z + model.alpha * (_collect(r, writes) / len(n) - z)
-            return z if key is None else z + noise[index].T, missed
+            return z if noise is None else z + noise[index].T, missed
 
         along = [u.transpose(1, 0, 2), jnp.arange(mask.shape[1]), wanted.transpose(1, 0, 2)]
         if model.forcing:
@@ -341,7 +343,8 @@ def _over_devices(model: _Model) -> _Model:
 
 def _spread(values, weights) -> Float[Array, "trial neuron"]:
     """Sum over k of values[k] (trial,) times weights[k] (neuron,)."""
-    return sum(jnp.einsum("s,i->si", x, w) for x, w in zip(values, weights, strict=True))
+    parts = [jnp.einsum("s,i->si", x, w) for x, w in zip(values, weights, strict=True)]
+    return functools.reduce(jnp.add, parts)
 
 
 def _collect(rates, weights) -> Float[Array, "rank trial"]:

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .. import checks
+from ..checks import ArrayLike
 
 
 class Task(eqx.Module):
@@ -28,7 +29,7 @@ class Task(eqx.Module):
     weight: Float[Array, "trial time"]
     labels: Int[np.ndarray, " trial"]
 
-    def __init__(self, inputs, targets, weight=None, labels=None):
+    def __init__(self, inputs: ArrayLike, targets, weight=None, labels=None):
         inputs = checks.array("inputs", inputs, ("trial", "time", "input"))
         sizes = dict(zip(("trial", "time"), inputs.shape, strict=False))
         targets = checks.array("targets", targets, ("trial", "time", "output"), sizes=sizes)
