@@ -1,7 +1,7 @@
 """Time of training by backpropagation on the quadstable recording: one network, and 20 seeds at once.
 
-Arguments: epochs (1,000) and seeds (20). Each epoch costs the same: the time of 1,000 is carried on from fewer by the
-difference to a fit a fifth as long. Compilation is paid once and printed apart.
+Arguments: epochs (1,000) and seeds (20). Each epoch costs the same: the time of 1,000 is carried on from
+fewer by the difference to a fit a fifth as long. Compilation is paid once and printed apart.
 """
 
 import os
@@ -53,8 +53,8 @@ def main(epochs: int = 1000, seeds: int = 20):
     many, many_compiled, trained = train(seeds)
     left = trained.error / np.var(recording.rates)
     print(
-        f"jax {jax.__version__} on {jax.devices()[0].platform}, {cores} cores, load {load:.1f} before; {N} neurons, "
-        f"{TRIALS} trials, {epochs} epochs, carried on to 1,000"
+        f"jax {jax.__version__} on {jax.devices()[0].platform}, {cores} cores, load {load:.1f} before; {N} "
+        f"neurons, {TRIALS} trials, {epochs} epochs, carried on to 1,000"
     )
     print(
         f"one fit {one:.0f} s, {seeds} seeds {many:.0f} s: {many / one:.1f} times; "

@@ -1,4 +1,6 @@
-"""Time what a user waits for, on this machine: `make bench` prints a row for the table in benchmarks/README.md."""
+"""Time what a user waits for, on this machine: `make bench` prints a row for the table in
+benchmarks/README.md.
+"""
 
 import resource
 import time
@@ -48,7 +50,8 @@ def main():
     device = jax.devices()[0]
     print(f"jax {jax.__version__} on {device.platform} ({device.device_kind})")
     print(
-        f"Connector.fit, 400 x 100 steps, 1,000 neurons: first {cold:.1f} s, again {warm:.1f} s (g error {error:.3f})"
+        f"Connector.fit, 400 x 100 steps, 1,000 neurons: first {cold:.1f} s, again {warm:.1f} s (g error "
+        f"{error:.3f})"
     )
     print(f"maxent.fit, the same data: {closed:.1f} s")
     print(f"Flow.fit, 20,000 samples: {training:.1f} s, {nats:.3f} nats off")

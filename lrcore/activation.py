@@ -59,7 +59,8 @@ _INVERSES = {
 def inverse(activation: Activation) -> tuple[Callable[[Array], Array], float, float]:
     """The function from a rate to the potential behind it, and the open range of rates where it is defined.
 
-    **Raises** `ValueError` for an activation without an inverse here: ReLU, which sends many potentials to 0, or a callable.
+    **Raises** `ValueError` for an activation without an inverse here: ReLU, which sends many potentials to 0,
+    or a callable.
 
     >>> potential, low, high = inverse("sigmoid")
     >>> float(potential(0.5)), low, high
@@ -68,8 +69,8 @@ def inverse(activation: Activation) -> tuple[Callable[[Array], Array], float, fl
     resolve(activation)
     if not isinstance(activation, str) or activation not in _INVERSES:
         raise ValueError(
-            f"activation: expected one with a known inverse ({', '.join(_INVERSES)}), got {activation!r}: rates say "
-            "potentials only up to what it hides"
+            f"activation: expected one with a known inverse ({', '.join(_INVERSES)}), got {activation!r}: "
+            "rates say potentials only up to what it hides"
         )
     return _INVERSES[activation]
 
@@ -91,8 +92,9 @@ def invert(rates: ArrayLike, activation: Activation, *, inside=None) -> Float[Ar
     outside = int(((values < low) | (values > high)).sum())
     if outside:
         raise ValueError(
-            f"rates: expected rates of {activation}, between {low:g} and {high:g}, got {outside:,} of {values.size:,} "
-            "outside: divide by their scale, or use what needs no inverse (noisy=True, start='learned')"
+            f"rates: expected rates of {activation}, between {low:g} and {high:g}, got {outside:,} of "
+            f"{values.size:,} outside: divide by their scale, or use what needs no inverse (noisy=True, "
+            "start='learned')"
         )
     ends = [low + 1e-6 if np.isfinite(low) else None, high - 1e-6 if np.isfinite(high) else None]
     return back(jnp.clip(jnp.asarray(rates), *ends))

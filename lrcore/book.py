@@ -10,10 +10,11 @@ SCALES = ("smoke", "book", "full")
 
 
 def scale(*, smoke, book, full=None):
-    """The value for the scale at hand, which the environment variable `LRCORE_SCALE` names; `book` by default.
+    """The value for the scale at hand, which the environment variable `LRCORE_SCALE` names; `book` by
+    default.
 
-    smoke: seconds a chapter, for tests. book: at most two minutes a chapter on two processor cores. full: the paper's
-    sizes, for an accelerator; the same as book where not given.
+    smoke: seconds a chapter, for tests. book: at most two minutes a chapter on two processor cores. full: the
+    paper's sizes, for an accelerator; the same as book where not given.
 
     **Raises** `ValueError` for another name in `LRCORE_SCALE`.
 
@@ -42,8 +43,8 @@ def glue(name: str, value) -> None:
 
 
 def results(name: str) -> dict:
-    """What a long computation has left in `book/results/<name>.json`: beside the chapter, in the checkout, else from the
-    repository on GitHub, at the commit that lrcore was installed from.
+    """What a long computation has left in `book/results/<name>.json`: beside the chapter, in the checkout,
+    else from the repository on GitHub, at the commit that lrcore was installed from.
 
     **Raises** `FileNotFoundError` where the file is in none of these.
 
@@ -64,6 +65,6 @@ def results(name: str) -> dict:
         return json.loads(urlopen(address, timeout=20).read())
     except (PackageNotFoundError, KeyError, OSError) as error:
         raise FileNotFoundError(
-            f"{name}.json: expected in results/, in book/results/ of a checkout, or in the repository on GitHub that lrcore "
-            "was installed from: run the chapter in a clone of the repository"
+            f"{name}.json: expected in results/, in book/results/ of a checkout, or in the repository on "
+            "GitHub that lrcore was installed from: run the chapter in a clone of the repository"
         ) from error

@@ -15,7 +15,8 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool
 
-# What numpy can read as an array of numbers: it is looked at here, at the door, rather than by a type checker.
+# What numpy can read as an array of numbers: it is looked at here, at the door, rather than by a type
+# checker.
 ArrayLike = Any
 
 
@@ -71,13 +72,14 @@ def array(
             value = np.asarray(value)
         except ValueError as error:
             raise ValueError(
-                f"{name}: expected an array with axes ({', '.join(axes)}), got a ragged sequence: pad unequal "
-                "trials to one length and give `lengths`"
+                f"{name}: expected an array with axes ({', '.join(axes)}), got a ragged sequence: pad "
+                "unequal trials to one length and give `lengths`"
             ) from error
     kind = value.dtype
     if kind not in (np.float32, np.float64) and not np.issubdtype(kind, np.integer) and kind != np.bool_:
         raise TypeError(
-            f"{name}: expected real numbers in float32 or float64, got {kind}: convert with `.astype('float32')`"
+            f"{name}: expected real numbers in float32 or float64, got {kind}: convert with "
+            "`.astype('float32')`"
         )
     named = axes[1:] if axes[0] == "..." else axes
     wrong_axes = value.ndim < len(named) if axes[0] == "..." else value.ndim != len(named)
@@ -148,7 +150,8 @@ def lengths(value, n_trials: int, n_time: int, *, least: int = 2) -> np.ndarray:
     if (value > n_time).any():
         worst = int(value.argmax())
         raise ValueError(
-            f"lengths: expected at most {n_time}, the number of time bins, got {value[worst]} in trial {worst}"
+            f"lengths: expected at most {n_time}, the number of time bins, got {value[worst]} in trial "
+            f"{worst}"
         )
     if (value < least).any():
         short = np.flatnonzero(value < least)
@@ -169,7 +172,8 @@ def inside(lengths, n_time: int) -> Bool[np.ndarray, "trial time"]:
 
 
 def positive(name: str, value, *, zero: bool = False) -> Any:
-    """Check a single positive (or, with `zero`, non-negative) finite number: a float, or what is traced as it is.
+    """Check a single positive (or, with `zero`, non-negative) finite number: a float, or what is traced as it
+    is.
 
     >>> positive("dt", -1)
     Traceback (most recent call last):

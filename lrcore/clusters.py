@@ -15,8 +15,8 @@ from .network import LowRankNetwork
 class Clusters(eqx.Module):
     """Mixtures of Gaussians by number of components, made by `fit`.
 
-    - `log_likelihood`: (component,) held-out nats per neuron of 1, 2, ... components; `spread`: (component,) its standard
-      error over folds, of the paired difference from the best.
+    - `log_likelihood`: (component,) held-out nats per neuron of 1, 2, ... components; `spread`: (component,)
+      its standard error over folds, of the paired difference from the best.
     """
 
     log_likelihood: Float[np.ndarray, " component"]
@@ -50,8 +50,8 @@ def fit(weights: ArrayLike, *, key: PRNGKeyArray, most: int = 8, folds: int = 5,
     most, folds = checks.count("most", most), checks.count("folds", folds, least=2)
     if len(weights) * (folds - 1) / folds < 10 * most:
         raise ValueError(
-            f"weights: expected at least ten neurons of each training fold for each of {most} components, got "
-            f"{len(weights)} in all: lower most"
+            f"weights: expected at least ten neurons of each training fold for each of {most} components, "
+            f"got {len(weights)} in all: lower most"
         )
     seed = int(jr.randint(key, (), 0, 2**31 - 1))
     weights = (weights - weights.mean(axis=0)) / weights.std(axis=0)
@@ -66,7 +66,9 @@ def fit(weights: ArrayLike, *, key: PRNGKeyArray, most: int = 8, folds: int = 5,
 
 
 class RequiredClusters(NamedTuple):
-    """Clusters of a fitted network, made by `required`: as fitted, in what the dynamics ask for, and in the rest."""
+    """Clusters of a fitted network, made by `required`: as fitted, in what the dynamics ask for, and in the
+    rest.
+    """
 
     fitted: Clusters
     required: Clusters
@@ -78,14 +80,14 @@ def required(
 ) -> RequiredClusters:
     r"""Is the structure of fitted weights in $g(e)=\mathbb E[n\mid e]$, or only in n given e?
 
-    Counts clusters three times: in n as fitted; in $n=g(e)+\sigma\xi$, which has the same dynamics and nothing that they do not
-    ask for; and in the rest, $n-g(e)$. Clusters that are in the first and not in the second are not required. The counts do
-    not depend on the gauge.
+    Counts clusters three times: in n as fitted; in $n=g(e)+\sigma\xi$, which has the same dynamics and
+    nothing that they do not ask for; and in the rest, $n-g(e)$. Clusters that are in the first and not in the
+    second are not required. The counts do not depend on the gauge.
 
     **Arguments**
 
-    - `network`: with the fitted n. `conditional_mean`: $g$, a function of the embedding: that of a `Connector`, of
-      `lr.maxent`, or the truth.
+    - `network`: with the fitted n. `conditional_mean`: $g$, a function of the embedding: that of a
+      `Connector`, of `lr.maxent`, or the truth.
     - `sigma`: of the Gaussian around g; as in `Connector`. `options`: of `fit`.
 
     Source: ours.
@@ -94,7 +96,8 @@ def required(
     >>> from lrcore import systems
     >>> p = systems.ring()
     >>> net = p.sample(jr.key(0), 500)
-    >>> split = LowRankNetwork(net.m, p.conditional_mean(net.embedding) + 4 * jr.rademacher(jr.key(1), (500, 2), dtype=float))
+    >>> sides = 4 * jr.rademacher(jr.key(1), (500, 2), dtype=float)
+    >>> split = LowRankNetwork(net.m, p.conditional_mean(net.embedding) + sides)
     >>> found = required(split, p.conditional_mean, key=jr.key(2), most=5)
     >>> found.fitted.count, found.required.count, found.residual.count
     (4, 1, 4)

@@ -18,7 +18,8 @@ BLUR = 0.05
 def sinkhorn(x: ArrayLike, y: ArrayLike, *, blur: float = BLUR) -> float:
     r"""The debiased Sinkhorn divergence $S_\varepsilon$ of two samples, an entropic $\frac12W_2^2$.
 
-    Cost $\frac12\|x-y\|^2$, $\varepsilon=$ `blur` squared, $S_\varepsilon(x,y)=W_\varepsilon(x,y)-\frac12W_\varepsilon(x,x)-\frac12W_\varepsilon(y,y)$.
+    Cost $\frac12\|x-y\|^2$, $\varepsilon=$ `blur` squared,
+    $S_\varepsilon(x,y)=W_\varepsilon(x,y)-\frac12W_\varepsilon(x,x)-\frac12W_\varepsilon(y,y)$.
 
     **Arguments**
 
@@ -65,15 +66,17 @@ def dissimilarity(
     n_neurons: int = 1000,
     blur: float = BLUR,
 ) -> float:
-    r"""$D(p,q) = W_2^2\big(p(e),q(e)\big) + \mathbb E_{q(e)}\|g_p(e)-g_q(e)\|^2/R$, with $g(e)=\mathbb E[n\mid e]$.
+    r"""$D(p,q) = W_2^2\big(p(e),q(e)\big) + \mathbb E_{q(e)}\|g_p(e)-g_q(e)\|^2/R$, with
+    $g(e)=\mathbb E[n\mid e]$.
 
     **Arguments**
 
-    - `p`, `q`: `ConnectivityDistribution`s, such as a `Connector` or a `GaussianMixture`; `q` is the reference.
+    - `p`, `q`: `ConnectivityDistribution`s, such as a `Connector` or a `GaussianMixture`; `q` is the
+      reference.
     - `n_neurons`: draws of each on which both terms are estimated; the first term by `sinkhorn`.
 
-    The value depends on the gauge of the latents: align first where the latents come from different fits. It is
-    not symmetric.
+    The value depends on the gauge of the latents: align first where the latents come from different fits. It
+    is not symmetric.
 
     Source: Kim et al. (2026), arXiv:2603.26506, section 4.
 
@@ -100,10 +103,11 @@ def distance(
 
     $$d(p,q)=\min_{Q\in O(R)}\ \tfrac12\big(D(p,Qq)+D(Qq,p)\big)$$
 
-    with D of `dissimilarity`, and both distributions in a gauge where $\mathbb E[mm^\top]=I$. The minimum is looked for among
-    rotations and reflections spread over O(R), then around the best four of them, with the sliced Wasserstein distance in
-    place of Sinkhorn's; the value is computed at the minimum. Draws and search go along with the coordinates, so that other
-    ones change the value by rounding alone: 1e-11 in float64, 1e-5 in float32.
+    with D of `dissimilarity`, and both distributions in a gauge where $\mathbb E[mm^\top]=I$. The minimum is
+    looked for among rotations and reflections spread over O(R), then around the best four of them, with the
+    sliced Wasserstein distance in place of Sinkhorn's; the value is computed at the minimum. Draws and search
+    go along with the coordinates, so that other ones change the value by rounding alone: 1e-11 in float64,
+    1e-5 in float32.
 
     **Arguments**
 
@@ -111,7 +115,8 @@ def distance(
 
     **Raises** `ValueError` for different ranks.
 
-    Source: D: Kim et al. (2026), arXiv:2603.26506, section 4; the minimum over the gauge and the symmetric form are ours.
+    Source: D: Kim et al. (2026), arXiv:2603.26506, section 4; the minimum over the gauge and the symmetric
+    form are ours.
 
     >>> import jax.numpy as jnp, jax.random as jr
     >>> from lrcore import gauge, systems
@@ -157,7 +162,8 @@ def distance(
         return differences(rotations, count) + rank * np.mean(sliced**2, axis=(1, 2)) / 2
 
     rotations = np.linalg.qr(rng.normal(size=(64 if rank < 3 else 256, rank, rank)))[0]
-    # QR gives determinants of one sign only; with axes reversed at random there are rotations and reflections.
+    # QR gives determinants of one sign only; with axes reversed at random there are rotations and
+    # reflections.
     rotations = rotations * rng.choice((-1.0, 1.0), size=(len(rotations), 1, rank))
     rotations = np.concatenate([np.eye(rank)[None], rotations])
     best = rotations[np.argsort(cost(rotations, 64))[:4]]
@@ -188,8 +194,8 @@ def null(
 ) -> Float[np.ndarray, " draw"]:
     r"""Distances that are no difference: between fits to two random halves of the same neurons.
 
-    A distance between two data sets says something where it exceeds most of these. Halves have half of the neurons, so that
-    the comparison is a cautious one.
+    A distance between two data sets says something where it exceeds most of these. Halves have half of the
+    neurons, so that the comparison is a cautious one.
 
     **Arguments**
 
@@ -223,9 +229,9 @@ def null(
 def lint_dissimilarity(p: LowRankNetwork, q: LowRankNetwork) -> float:
     r"""$1-\mathrm{corr}\big(\mathrm{sort}\,J^{\rm eff}_p,\ \mathrm{sort}\,J^{\rm eff}_q\big)$.
 
-    $J^{\rm eff}=\frac1N M (P_M N)^\top$, with $P_M$ the projection on the column space of M: the part of the weights that
-    a network without bias needs around the origin. Sorting forgets which neuron is which, and with it most of what the
-    weights do.
+    $J^{\rm eff}=\frac1N M (P_M N)^\top$, with $P_M$ the projection on the column space of M: the part of the
+    weights that a network without bias needs around the origin. Sorting forgets which neuron is which, and
+    with it most of what the weights do.
 
     **Raises** `ValueError` for networks of different size.
 

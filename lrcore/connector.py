@@ -27,11 +27,12 @@ class Connector(ConnectivityDistribution):
     $$p(m,b,d,n) = p(e)\,p^*(n\mid e),\qquad e=(m,b,d),\qquad \mathbb E[n\mid e]=\bar n(e)$$
 
     p(e) is a flow trained on the recorded neurons. The conditional stands in two forms behind one interface:
-    `method="exact"` is the Gaussian $\mathcal N(\bar n(e),\sigma^2I)$ around the closed-form mean of `lr.maxent`,
-    `method="flow"` a conditional flow trained by flow matching on it. `discrepancy` says how far apart they are.
+    `method="exact"` is the Gaussian $\mathcal N(\bar n(e),\sigma^2I)$ around the closed-form mean of
+    `lr.maxent`, `method="flow"` a conditional flow trained by flow matching on it. `discrepancy` says how far
+    apart they are.
 
-    Made by `Connector.fit`. Coordinates of e that do not vary among the recorded neurons (a common bias, say) have no
-    density; they are kept as they are.
+    Made by `Connector.fit`. Coordinates of e that do not vary among the recorded neurons (a common bias, say)
+    have no density; they are kept as they are.
 
     - `maxent`: the closed-form solution; `embedding_flow`, `conditional_flow`: the flows.
     - `varying`: which columns of e vary among the recorded neurons, (varying,) indices.
@@ -75,11 +76,11 @@ class Connector(ConnectivityDistribution):
         - `sigma`: standard deviation $\sigma_0$ of the prior over n, in the unit of n.
         - `tau`: time constant of the networks that are sampled (seconds for recordings).
         - `n_targets`: fresh draws of e on which the conditional flow is trained.
-        - `updates`, `batch_size`, `options`: of both flows, see `lr.flow.Flow.fit`. A `checkpoint` becomes two files, with
-          `.embedding` and `.conditional` after the name.
+        - `updates`, `batch_size`, `options`: of both flows, see `lr.flow.Flow.fit`. A `checkpoint` becomes
+          two files, with `.embedding` and `.conditional` after the name.
 
-        **Raises** what `lr.maxent.fit` raises, and `ValueError` for embeddings whose varying coordinates are linearly
-        dependent, as they have no density.
+        **Raises** what `lr.maxent.fit` raises, and `ValueError` for embeddings whose varying coordinates are
+        linearly dependent, as they have no density.
 
         >>> import jax.random as jr
         >>> from lrcore import systems
@@ -176,9 +177,9 @@ class Connector(ConnectivityDistribution):
 
         - `sigma`: standard deviation of n around its mean; that of the fit by default, 0 for the mean itself.
         - `method`: the form of the conditional, `"exact"` or `"flow"`.
-        - `independent`: by default the flows' base points are scrambled Sobol points: each neuron follows p exactly,
-          and together they fill it evenly, so that a finite network's drift strays less from the mean field than the
-          $N^{-1/2}$ of independent draws. True gives independent draws.
+        - `independent`: by default the flows' base points are scrambled Sobol points: each neuron follows p
+          exactly, and together they fill it evenly, so that a finite network's drift strays less from the
+          mean field than the $N^{-1/2}$ of independent draws. True gives independent draws.
         """
         n_neurons = checks.count("n_neurons", n_neurons, least=self.rank)
         sigma = self.sigma if sigma is None else checks.positive("sigma", sigma, zero=True)
@@ -193,7 +194,8 @@ class Connector(ConnectivityDistribution):
         return LowRankNetwork(drawn.m, n, drawn.b, drawn.d, activation=self.activation, tau=self.tau)
 
     def posterior(self, key: PRNGKeyArray, n_neurons: int | None = None) -> LowRankNetwork:
-        """A whole network drawn from the posterior given the dynamics, which it reproduces at its finite size.
+        """A whole network drawn from the posterior given the dynamics, which it reproduces at its finite
+        size.
 
         Its embedding is that of the recorded neurons, or `n_neurons` fresh draws of e. See
         `lr.maxent.MaximumEntropy.posterior`.
@@ -220,7 +222,8 @@ class Connector(ConnectivityDistribution):
     def drift(
         self, z: ArrayLike, u: ArrayLike | None = None, *, method: str = "exact", n_neurons: int = 8192
     ) -> Float[Array, "... rank"]:
-        r"""The mean-field drift $F_p(z,u)=\mathbb E_{p(e)}[\bar n(e)\,\phi(h_e)]$ at states (..., rank), inputs (..., input).
+        r"""The mean-field drift $F_p(z,u)=\mathbb E_{p(e)}[\bar n(e)\,\phi(h_e)]$ at states (..., rank),
+        inputs (..., input).
 
         The expectation over p(e) is taken over `n_neurons` evenly spread draws, always the same ones.
         """
@@ -257,10 +260,11 @@ class Connector(ConnectivityDistribution):
     def discrepancy(self, key: PRNGKeyArray, n_neurons: int = 2048) -> dict[str, float]:
         r"""How far the two forms of the conditional are apart.
 
-        - `conditional_mean`: $\mathbb E\,\|\bar n_{\rm exact}(e)-\bar n_{\rm flow}(e)\|^2/R$ over fresh draws of e.
+        - `conditional_mean`: $\mathbb E\,\|\bar n_{\rm exact}(e)-\bar n_{\rm flow}(e)\|^2/R$ over fresh draws
+          of e.
         - `relative`: the same, relative to $\mathbb E\,\|\bar n_{\rm exact}(e)\|^2/R$.
-        - `log_prob`: mean absolute difference of $\log p(n\mid e)$ on samples of the exact form, in nats (NaN for
-          `sigma` 0).
+        - `log_prob`: mean absolute difference of $\log p(n\mid e)$ on samples of the exact form, in nats (NaN
+          for `sigma` 0).
         - `drift`: root mean square difference of the mean-field drifts on 256 of the fitted states.
         """
         network = self.sample(key, n_neurons)
@@ -303,8 +307,9 @@ def _varying(embedding: Embedding) -> Int[np.ndarray, " varying"]:
     singular = np.linalg.svd(scaled, compute_uv=False)
     if len(e) <= varies.sum() or singular[-1] <= 1e-5 * singular[0]:
         raise ValueError(
-            f"embedding: expected linearly independent columns of (m, b, d), got {varies.sum()} columns of rank "
-            f"{int((singular > 1e-5 * singular[0]).sum())} among {len(e)} neurons: drop the dependent ones"
+            f"embedding: expected linearly independent columns of (m, b, d), got {varies.sum()} columns of "
+            f"rank {int((singular > 1e-5 * singular[0]).sum())} among {len(e)} neurons: drop the dependent "
+            "ones"
         )
     return np.flatnonzero(varies)
 

@@ -35,7 +35,9 @@ class ConnectivityDistribution(eqx.Module):
 
     @abstractmethod
     def log_prob(self, m: ArrayLike, b: ArrayLike, d: ArrayLike, n: ArrayLike) -> Float[Array, "..."]:
-        """Log-density (nats) at weights (..., rank), (..., input), (...,) and (..., rank); absent parts None."""
+        """Log-density (nats) at weights (..., rank), (..., input), (...,) and (..., rank); absent parts
+        None.
+        """
 
     @abstractmethod
     def conditional_mean(self, e: ArrayLike) -> Float[Array, "... rank"]:
@@ -43,7 +45,9 @@ class ConnectivityDistribution(eqx.Module):
 
     @abstractmethod
     def drift(self, z: ArrayLike, u: ArrayLike | None = None) -> Float[Array, "... rank"]:
-        r"""The mean-field drift $F_p(z,u)=\mathbb E_p[n\,\phi(h)]$ at states (..., rank), inputs (..., input)."""
+        r"""The mean-field drift $F_p(z,u)=\mathbb E_p[n\,\phi(h)]$ at states (..., rank), inputs (...,
+        input).
+        """
 
     @property
     def width(self) -> int:
@@ -54,7 +58,9 @@ class ConnectivityDistribution(eqx.Module):
         return floats(columns(e, self.width))
 
     def _columns(self, m, b, d) -> Float[Array, "... embedding"]:
-        """The columns of an embedding from its parts; parts that this distribution does not have are left out."""
+        """The columns of an embedding from its parts; parts that this distribution does not have are left
+        out.
+        """
         parts = [floats(m)]
         if b is not None and self.n_inputs:
             parts.append(floats(b))
@@ -88,7 +94,8 @@ class GaussianMixture(ConnectivityDistribution):
     - `covariances`: (component, weight, weight), positive definite.
     - `rank`, `n_inputs`, `bias`: how the columns divide; rank defaults to half of them.
 
-    **Raises** `ValueError` when shapes disagree, weights are not positive or a covariance is not positive definite.
+    **Raises** `ValueError` when shapes disagree, weights are not positive or a covariance is not positive
+    definite.
 
     Source: Beiran et al. (2021), Neural Computation 33, 1572; Kim et al. (2026), arXiv:2603.26506.
 
@@ -127,8 +134,8 @@ class GaussianMixture(ConnectivityDistribution):
         )
         if weights.shape != (n,) or covariances.shape != (n, width, width):
             raise ValueError(
-                f"expected weights ({n},) and covariances ({n}, {width}, {width}) beside means {means.shape}, "
-                f"got {weights.shape} and {covariances.shape}"
+                f"expected weights ({n},) and covariances ({n}, {width}, {width}) beside means "
+                f"{means.shape}, got {weights.shape} and {covariances.shape}"
             )
         if (weights <= 0).any():
             raise ValueError(f"weights: expected positive numbers, got {weights.tolist()}")
@@ -195,7 +202,8 @@ class GaussianMixture(ConnectivityDistribution):
             along = jnp.concatenate([z, u] + ([jnp.ones(1)] if self.bias else []))
 
             def component(mean, covariance):
-                # At z = 0 without bias the potential has no spread; the floor keeps the Jacobian finite there.
+                # At z = 0 without bias the potential has no spread; the floor keeps the Jacobian finite
+                # there.
                 spread = jnp.sqrt(jnp.maximum(along @ covariance[:w, :w] @ along, 1e-6))
                 slope = covariance[w:, :w] @ along / spread
                 rates = phi(mean[:w] @ along + spread * points)
@@ -228,11 +236,12 @@ def _mixture_mean(p: GaussianMixture, e: Float[Array, "... embedding"]) -> Float
 class Empirical(ConnectivityDistribution):
     r"""The neurons of a network, drawn with replacement, and blurred by a Gaussian kernel.
 
-    $$p(x) = \frac1N\sum_j \mathcal N\big(x;\, x_j,\ \beta^2\,\mathrm{diag}(\mathrm{Cov}\,e,\ \mathrm{Cov}\,n)\big),
+    $$p(x) = \frac1N\sum_j
+      \mathcal N\big(x;\, x_j,\ \beta^2\,\mathrm{diag}(\mathrm{Cov}\,e,\ \mathrm{Cov}\,n)\big),
       \qquad x = (e,n),\ e = (m,b,d)$$
 
-    A kernel shaped like the neurons is the same in all latent coordinates. Where their coordinates are linearly dependent, the
-    kernel has the spread of each coordinate instead.
+    A kernel shaped like the neurons is the same in all latent coordinates. Where their coordinates are
+    linearly dependent, the kernel has the spread of each coordinate instead.
 
     **Arguments**
 
@@ -242,7 +251,8 @@ class Empirical(ConnectivityDistribution):
 
     **Raises** `ValueError` on a density or conditional mean asked of the bare bootstrap.
 
-    Source: Scott (1992), Multivariate Density Estimation; the conditional mean is Nadaraya and Watson's (1964).
+    Source: Scott (1992), Multivariate Density Estimation; the conditional mean is Nadaraya and Watson's
+    (1964).
 
     >>> import jax.numpy as jnp, jax.random as jr
     >>> net = LowRankNetwork(jnp.eye(2), jnp.eye(2))
@@ -288,7 +298,8 @@ class Empirical(ConnectivityDistribution):
     ) -> Float[Array, "... rank"]:
         r"""$F_p(z,u)$: each neuron's n at the mean of its rate under the kernel, by Gauss and Hermite's rule.
 
-        The kernel blurs e and n independently, so that $\mathbb E[n\phi(h)]=n_j\,\mathbb E[\phi(h_j+\beta\,\epsilon)]$.
+        The kernel blurs e and n independently, so that
+        $\mathbb E[n\phi(h)]=n_j\,\mathbb E[\phi(h_j+\beta\,\epsilon)]$.
         """
         w, phi = self.width, resolve(activation)
         points, at = np.polynomial.hermite_e.hermegauss(32)
@@ -340,12 +351,15 @@ def _kernels(p: Empirical, x: Float[Array, "... part"]) -> Float[Array, "... neu
 
 
 def _root(points: Float[np.ndarray, "neuron part"]) -> Float[np.ndarray, "part part"]:
-    """L with L L^T the covariance of the points, which goes along with them: linear maps A of the points make it A L."""
+    """L with L L^T the covariance of the points, which goes along with them: linear maps A of the points make
+    it A L.
+    """
     centred = points - points.mean(axis=0)
     covariance = centred.T @ centred / len(points)
     if np.linalg.matrix_rank(covariance, hermitian=True) < len(covariance):
         return np.diag(points.std(axis=0))
-    # Any fixed combinations of the points go along; made orthonormal in the metric of the covariance they are a root.
+    # Any fixed combinations of the points go along; made orthonormal in the metric of the covariance they are
+    # a root.
     frame = centred.T @ np.random.default_rng(0).normal(size=(len(points), len(covariance)))
     values, vectors = np.linalg.eigh(frame.T @ np.linalg.solve(covariance, frame))
     return frame @ (vectors / np.sqrt(values)) @ vectors.T

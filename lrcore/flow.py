@@ -20,15 +20,18 @@ _BLOCK = 1024
 
 
 class Flow(eqx.Module):
-    r"""A density on R^D, conditional or not, as the image of a Gaussian under an ordinary differential equation.
+    r"""A density on R^D, conditional or not, as the image of a Gaussian under an ordinary differential
+    equation.
 
     $$\dot x_t = v_\theta(x_t, t, c),\qquad x_0\sim\mathcal N(0, I),\qquad x_1\sim p_\theta(\cdot\mid c)$$
-    $$\log p_\theta(x_1\mid c) = \log\mathcal N(x_0; 0, I) - \int_0^1 \nabla\!\cdot v_\theta(x_t, t, c)\,\mathrm dt$$
+    $$\log p_\theta(x_1\mid c)
+      = \log\mathcal N(x_0; 0, I) - \int_0^1 \nabla\!\cdot v_\theta(x_t, t, c)\,\mathrm dt$$
 
     Data and conditions are standardised inside; all public methods speak in the units of the data. Build one
     with `Flow.fit`, or untrained with `Flow(dim, condition_dim, key=key)`.
 
-    Source: Chen et al. (2018), arXiv:1806.07366 (densities); Lipman et al. (2023), arXiv:2210.02747 (training).
+    Source: Chen et al. (2018), arXiv:1806.07366 (densities); Lipman et al. (2023), arXiv:2210.02747
+    (training).
 
     >>> import jax.random as jr
     >>> flow = Flow(2, key=jr.key(0))
@@ -79,7 +82,8 @@ class Flow(eqx.Module):
         return _in_blocks(_push, self, x0, self._condition(condition, len(x0)))
 
     def mean(self, condition: ArrayLike) -> Float[Array, "sample dim"]:
-        r"""$\mathbb E[x\mid c]$ for each row of `condition`, by a cubature of $2D$ base points at distance $\sqrt D$.
+        r"""$\mathbb E[x\mid c]$ for each row of `condition`, by a cubature of $2D$ base points at distance
+        $\sqrt D$.
 
         Exact when the map is a polynomial of degree 3 in $x_0$, as it is, in particular, for a Gaussian.
         """
@@ -89,12 +93,16 @@ class Flow(eqx.Module):
         return _in_blocks(_push, self, x0, c).reshape(-1, *base.shape).mean(axis=1)
 
     def log_prob(self, x: ArrayLike, *, condition: ArrayLike | None = None) -> Float[Array, " sample"]:
-        """Log-density in nats, with the exact divergence; differentiable in the parameters, `x` and `condition`."""
+        """Log-density in nats, with the exact divergence; differentiable in the parameters, `x` and
+        `condition`.
+        """
         x = floats(checks.array("x", x, ("sample", "dim"), sizes={"dim": self.dim}))
         return _in_blocks(_log_prob, self, x, self._condition(condition, len(x)))
 
     def _condition(self, condition, n) -> Float[Array, "sample condition"]:
-        """The condition in standardised coordinates, one row a sample; an unconditional flow has rows of width 0."""
+        """The condition in standardised coordinates, one row a sample; an unconditional flow has rows of
+        width 0.
+        """
         if self.condition_dim == 0:
             if condition is not None:
                 raise ValueError("condition: expected none for an unconditional flow")
@@ -131,13 +139,14 @@ class Flow(eqx.Module):
 
         - `samples`: (sample, dim); `condition`: (sample, condition) or None.
         - `held_out`: fraction of the samples on which the best parameters are chosen.
-        - `noise`: standard deviation of Gaussian noise that is drawn anew and added to every sample of every batch: the
-          flow learns the samples' density smoothed by it.
+        - `noise`: standard deviation of Gaussian noise that is drawn anew and added to every sample of every
+          batch: the flow learns the samples' density smoothed by it.
         - `updates`, `batch_size`, `learning_rate`, `options`: see `optimize.fit`.
 
         **Returns** the flow and the record of its training.
 
-        **Raises** `ValueError` for fewer than ten samples, or coordinates that do not vary (they have no density).
+        **Raises** `ValueError` for fewer than ten samples, or coordinates that do not vary (they have no
+        density).
 
         Source: Lipman et al. (2023), arXiv:2210.02747, equation 23 with no minimal width.
 
@@ -195,7 +204,9 @@ def _silu(x):
 
 @eqx.filter_jit
 def mlp(inputs: int, outputs: int, width: int, depth: int, key: PRNGKeyArray) -> eqx.nn.MLP:
-    """A network with equinox's initial weights, all cut from one draw: to compile many small ones takes seconds."""
+    """A network with equinox's initial weights, all cut from one draw: to compile many small ones takes
+    seconds.
+    """
     network = eqx.filter_eval_shape(eqx.nn.MLP, inputs, outputs, width, depth, _silu, key=key)
     sizes = [size for layer in network.layers for size in (layer.weight.size, layer.bias.size)]
     draws = iter(jnp.split(jr.uniform(key, (sum(sizes),), minval=-1.0, maxval=1.0), np.cumsum(sizes)[:-1]))
@@ -233,7 +244,9 @@ def _standard(name: str, x, noise: float = 0.0) -> tuple[Array, Array]:
 
 @eqx.filter_jit
 def _parts(flow: Flow, samples, condition, noise: float, key, cut: int) -> tuple[tuple, tuple]:
-    """Standardised (samples, conditions, noise) in random order: for training, and the first `cut` for validation."""
+    """Standardised (samples, conditions, noise) in random order: for training, and the first `cut` for
+    validation.
+    """
     order = jr.permutation(key, len(samples))
     samples = jax.vmap(lambda x: (x - flow.shift) / flow.scale)(samples)
     data = (
@@ -252,13 +265,14 @@ def _parts(flow: Flow, samples, condition, noise: float, key, cut: int) -> tuple
 def flow_matching_loss(network: eqx.nn.MLP, batch: tuple, key: PRNGKeyArray) -> Float[Array, ""]:
     r"""$\mathbb E\,\|v_\theta(x_t,t,c)-(x_1-x_0)\|^2$ with $x_t=(1-t)x_0+tx_1$, in standardised coordinates.
 
-    - `network`: that of the velocity. `batch`: $x_1$ (sample, dim), $c$ (sample, condition), and the standard deviation
-      (sample, dim) of noise that is added to $x_1$.
+    - `network`: that of the velocity. `batch`: $x_1$ (sample, dim), $c$ (sample, condition), and the standard
+      deviation (sample, dim) of noise that is added to $x_1$.
 
     Source: Lipman et al. (2023), arXiv:2210.02747, equation 23 with no minimal width.
 
     >>> flow = Flow(2, key=jr.key(0))
-    >>> float(flow_matching_loss(flow.network, (jnp.zeros((9, 2)), jnp.zeros((9, 0)), jnp.zeros((9, 2))), jr.key(1))) > 0
+    >>> batch = (jnp.zeros((9, 2)), jnp.zeros((9, 0)), jnp.zeros((9, 2)))
+    >>> float(flow_matching_loss(flow.network, batch, jr.key(1))) > 0
     True
     """
     x1, c, noise = batch
@@ -293,7 +307,9 @@ def _solve(vector_field: Callable, y, t0: float, t1: float, tolerance: float):
 def _in_blocks(
     solve: Callable, flow: Flow, x: Float[Array, "sample dim"], c: Float[Array, "sample condition"]
 ):
-    """`solve(flow, x, c)` block by block of one size, so that it is compiled once for any number of samples."""
+    """`solve(flow, x, c)` block by block of one size, so that it is compiled once for any number of
+    samples.
+    """
     if any(checks.is_traced(leaf) for leaf in jax.tree.leaves((flow, x, c))):
         return solve(flow, x, c)
     n = len(x)
@@ -304,8 +320,8 @@ def _in_blocks(
     lost = int((~np.isfinite(found)).reshape(n, -1).any(axis=1).sum())
     if lost:
         raise FloatingPointError(
-            f"flow: expected its differential equation to be solvable, got no solution for {lost} of {n} samples: were "
-            "the parameters trained to the end, are the samples within the data's range?"
+            f"flow: expected its differential equation to be solvable, got no solution for {lost} of {n} "
+            "samples: were the parameters trained to the end, are the samples within the data's range?"
         )
     return jnp.asarray(found)
 

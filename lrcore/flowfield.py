@@ -41,15 +41,17 @@ def fixed_points(
     **Arguments**
 
     - `drift`: $F$, as `LowRankNetwork.drift`.
-    - `starts`: (start, rank), for instance `lr.systems.grid(15)`; a coarse grid can miss points that lie close together.
+    - `starts`: (start, rank), for instance `lr.systems.grid(15)`; a coarse grid can miss points that lie
+      close together.
     - `u`: one constant input (input,), or None.
     - `tolerance`: largest $|-z+F(z,u)|$ that is accepted.
     - `apart`: points closer than this are one.
-    - `visited`: (state, rank), states that a recording went through; points with fewer than one in 500 of them within a distance of 0.5
-      are left out, as nothing is known of the flow there. All are kept by default.
+    - `visited`: (state, rank), states that a recording went through; points with fewer than one in 500 of
+      them within a distance of 0.5 are left out, as nothing is known of the flow there. All are kept by
+      default.
 
-    Points outside twice the extent of the starts are left out. On a ring of marginal states the search returns many
-    points of the ring, some by chance called stable.
+    Points outside twice the extent of the starts are left out. On a ring of marginal states the search
+    returns many points of the ring, some by chance called stable.
 
     **Raises** `ValueError` for starts that are not (start, rank).
 
@@ -116,7 +118,9 @@ def drift_error(drift: Callable, reference: Callable, z: ArrayLike, u: ArrayLike
 
 
 class Agreement(NamedTuple):
-    """Of two flows over the same states: share of variance of the reference's drift explained, slope on it, mean cosine of velocities."""
+    """Of two flows over the same states: share of variance of the reference's drift explained, slope on it,
+    mean cosine of velocities.
+    """
 
     r2: float
     slope: float
@@ -126,7 +130,8 @@ class Agreement(NamedTuple):
 def agreement(drift: Callable, reference: Callable, z: ArrayLike, u: ArrayLike | None = None) -> Agreement:
     r"""How well a drift agrees with a reference over states `z` (state, rank) and inputs (state, input).
 
-    Slope is that of least squares through the means, over all coordinates; the cosine is between the velocities $-z+F$.
+    Slope is that of least squares through the means, over all coordinates; the cosine is between the
+    velocities $-z+F$.
 
     >>> import jax.numpy as jnp
     >>> z = jnp.linspace(-1, 1, 9)[:, None]
@@ -147,7 +152,8 @@ def agreement(drift: Callable, reference: Callable, z: ArrayLike, u: ArrayLike |
 
 
 def decides(points: FixedPoints, axis: int = 0) -> bool:
-    """Whether there is a point that is not stable with stable points on both sides of it along an axis: two choices and what divides them.
+    """Whether there is a point that is not stable with stable points on both sides of it along an axis: two
+    choices and what divides them.
 
     >>> found = fixed_points(lambda z, u=None: 2 * jax.numpy.tanh(z), jax.numpy.linspace(-3, 3, 7)[:, None])
     >>> decides(found)

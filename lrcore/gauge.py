@@ -20,8 +20,8 @@ def transform(x: ArrayLike, gauge: ArrayLike):
 
     **Arguments**
 
-    - `x`: a `LowRankNetwork`, an `Embedding`, a `GaussianMixture` (the result is one), any other `ConnectivityDistribution`
-      (the result is a `Gauged`), `Steps`, or latents (..., rank).
+    - `x`: a `LowRankNetwork`, an `Embedding`, a `GaussianMixture` (the result is one), any other
+      `ConnectivityDistribution` (the result is a `Gauged`), `Steps`, or latents (..., rank).
     - `gauge`: $A$ (rank, rank), invertible.
 
     Rates, $J$, and densities in nats stay as they are: $A^{-\top}$ on m undoes the volume that A on n adds.
@@ -66,11 +66,14 @@ def transform(x: ArrayLike, gauge: ArrayLike):
 
 
 def transform_drift(drift: Callable, gauge: ArrayLike, centre: ArrayLike | None = None) -> Callable:
-    r"""A drift in other latent coordinates, $z\mapsto Az+c$: $F^{\rm new}(z,u)=c+A\,F\big(A^{-1}(z-c),u\big)$.
+    r"""A drift in other latent coordinates, $z\mapsto Az+c$:
+    $F^{\rm new}(z,u)=c+A\,F\big(A^{-1}(z-c),u\big)$.
 
-    The leak pins the origin, so that a shift is no gauge of a network: it stands for latents that were centred.
+    The leak pins the origin, so that a shift is no gauge of a network: it stands for latents that were
+    centred.
 
-    - `drift`: $F(z,u)$ of states (state, rank). `gauge`: $A$ (rank, rank); `centre`: $c$ (rank,), 0 by default.
+    - `drift`: $F(z,u)$ of states (state, rank). `gauge`: $A$ (rank, rank); `centre`: $c$ (rank,), 0 by
+      default.
 
     >>> import jax.numpy as jnp
     >>> net = LowRankNetwork(jnp.eye(2), jnp.eye(2))
@@ -89,7 +92,9 @@ def transform_drift(drift: Callable, gauge: ArrayLike, centre: ArrayLike | None 
 
 
 class Gauged(ConnectivityDistribution):
-    """A distribution in other latent coordinates, made by `transform`; its density is that of the weights carried back."""
+    """A distribution in other latent coordinates, made by `transform`; its density is that of the weights
+    carried back.
+    """
 
     base: ConnectivityDistribution
     gauge: Float[Array, "rank rank"]
@@ -129,7 +134,8 @@ def symmetric_root(a):
 
 
 def signs(m: ArrayLike) -> Float[np.ndarray, " rank"]:
-    r"""The sign of each axis that makes $\sum_im_{ik}^3$ positive: reversing an axis then changes nothing that is reported.
+    r"""The sign of each axis that makes $\sum_im_{ik}^3$ positive: reversing an axis then changes nothing
+    that is reported.
 
     >>> signs(np.array([[1.0, -2.0], [1.0, 1.0]])).tolist()
     [1.0, -1.0]
@@ -143,14 +149,15 @@ def _full_rank(network: LowRankNetwork) -> Float[np.ndarray, "neuron rank"]:
     condition = np.linalg.cond(m)
     if condition > 1e6:
         raise ValueError(
-            f"network: expected m of full rank {m.shape[1]}, got condition number {condition:.3g}: some direction of the "
-            "latents is read by no neuron; use a lower rank"
+            f"network: expected m of full rank {m.shape[1]}, got condition number {condition:.3g}: some "
+            "direction of the latents is read by no neuron; use a lower rank"
         )
     return m
 
 
 def whitening(network: LowRankNetwork) -> Float[np.ndarray, "rank rank"]:
-    r"""The gauge $A$ in which $\frac1N\sum_i m_i m_i^\top=I$; the rotation that is left is the symmetric root's.
+    r"""The gauge $A$ in which $\frac1N\sum_i m_i m_i^\top=I$; the rotation that is left is the symmetric
+    root's.
 
     **Raises** `ValueError` for m that is not of full rank.
 
@@ -165,10 +172,12 @@ def whitening(network: LowRankNetwork) -> Float[np.ndarray, "rank rank"]:
 
 
 def canonical(network: LowRankNetwork) -> Float[np.ndarray, "rank rank"]:
-    r"""A gauge $A$ that needs no reference: m white, the axes those of $\frac1N\sum_i n_in_i^\top$, largest first.
+    r"""A gauge $A$ that needs no reference: m white, the axes those of $\frac1N\sum_i n_in_i^\top$, largest
+    first.
 
-    The sign of each axis makes $\sum_im_{ik}^3$ positive. Networks that differ by a gauge become the same. Where two axes
-    carry the same variance of n, as in a ring attractor, the sample decides between them: align with a reference instead.
+    The sign of each axis makes $\sum_im_{ik}^3$ positive. Networks that differ by a gauge become the same.
+    Where two axes carry the same variance of n, as in a ring attractor, the sample decides between them:
+    align with a reference instead.
 
     **Raises** `ValueError` for m that is not of full rank.
 

@@ -15,7 +15,8 @@ from .maxent import MaximumEntropy, matched
 from .network import Embedding, columns, population_rates
 from .steps import Steps
 
-# Nodes for each coordinate of a quadrature over one, two or three: the rule's error falls geometrically with their number.
+# Nodes for each coordinate of a quadrature over one, two or three: the rule's error falls geometrically with
+# their number.
 _NODES = {1: 128, 2: 64, 3: 24}
 # Singular values below this share of the first are rounding errors.
 _ROUNDING = 1e-12
@@ -24,15 +25,16 @@ _IDENTIFIED = 99.0
 
 
 class Spectrum(eqx.Module):
-    r"""The singular system of $(\mathcal Tg)(z,u)=\mathbb E_{p(e)}[g(e)\,\phi(m\cdot z+b\cdot u+d)]$, made by `spectrum`.
+    r"""The singular system of $(\mathcal Tg)(z,u)=\mathbb E_{p(e)}[g(e)\,\phi(m\cdot z+b\cdot u+d)]$, made by
+    `spectrum`.
 
     $$\mathcal T=\sum_j\sigma_j\,\chi_j\otimes\psi_j$$
 
-    from $L^2(p(e))$ to the explored states, each coordinate of g on its own. What is orthogonal to every $\psi_j$ is its null
-    space: no dynamics on these states tell it apart from zero.
+    from $L^2(p(e))$ to the explored states, each coordinate of g on its own. What is orthogonal to every
+    $\psi_j$ is its null space: no dynamics on these states tell it apart from zero.
 
-    - `nodes`, `shares`: where p(e) is evaluated (node, embedding) and with which weight (node,); the neurons, each with
-      weight 1/N, for a sampled p(e).
+    - `nodes`, `shares`: where p(e) is evaluated (node, embedding) and with which weight (node,); the neurons,
+      each with weight 1/N, for a sampled p(e).
     - `states`, `inputs`: the explored $z_s$ (state, rank) and $u_s$ (state, input), of equal weight.
     - `values`: $\sigma_j$ (mode,), falling. `modes`: $\psi_j$ (node, mode), orthonormal under `shares`.
     - `images`: $\chi_j$ (state, mode), orthonormal under equal weights of the states.
@@ -78,7 +80,9 @@ class Spectrum(eqx.Module):
         return np.asarray(function, float) - self.identified_part(function, tolerance)
 
     def at(self, e: ArrayLike, count: int) -> Float[np.ndarray, "neuron mode"]:
-        r"""The first `count` modes at any embedding: $\psi_j(e)=\frac1{\sigma_j}\langle\chi_j,\phi(h_e)\rangle$."""
+        r"""The first `count` modes at any embedding:
+        $\psi_j(e)=\frac1{\sigma_j}\langle\chi_j,\phi(h_e)\rangle$.
+        """
         e = np.asarray(columns(e, self.nodes.shape[1], ("neuron", "embedding")), float)
         count = checks.count("count", count, least=0)
         if count > len(self.values):
@@ -91,26 +95,32 @@ class Spectrum(eqx.Module):
     ) -> Float[np.ndarray, " mode"]:
         r"""$\sigma_j^2 s_0^2 T/s^2$: by how much the data's precision on each mode exceeds the prior's.
 
-        - `noise`: s, standard deviation of one coordinate of one measured drift $Y_t$; `steps`: T, how many there are
-          (the states by default); `size`: $s_0$, prior standard deviation of the coefficient of a mode.
+        - `noise`: s, standard deviation of one coordinate of one measured drift $Y_t$; `steps`: T, how many
+          there are (the states by default); `size`: $s_0$, prior standard deviation of the coefficient of a
+          mode.
         """
         noise, size = _noise(noise), checks.positive("size", size)
         steps = len(self.states) if steps is None else checks.count("steps", steps)
         return (self.values * size / noise) ** 2 * steps
 
     def degrees_of_freedom(self, noise, **options) -> float:
-        r"""$\mathrm{df}=\mathrm{tr}\,K(K+\lambda I)^{-1}$ with $K=\mathcal T\mathcal T^*$, $\lambda=s^2/(s_0^2T)$; options as `information`."""
+        r"""$\mathrm{df}=\mathrm{tr}\,K(K+\lambda I)^{-1}$ with $K=\mathcal T\mathcal T^*$,
+        $\lambda=s^2/(s_0^2T)$; options as `information`.
+        """
         gain = self.information(noise, **options)
         return float((gain / (1 + gain)).sum())
 
     def identified(self, noise, **options) -> Bool[np.ndarray, " mode"]:
-        """Modes whose posterior standard deviation is at most a tenth of their prior's; options as `information`."""
+        """Modes whose posterior standard deviation is at most a tenth of their prior's; options as
+        `information`.
+        """
         return self.information(noise, **options) >= _IDENTIFIED
 
     def _values(self, function):
         if np.shape(function)[:1] != (len(self.nodes),):
             raise ValueError(
-                f"function: expected a value at each of the {len(self.nodes)} nodes, got shape {np.shape(function)}"
+                f"function: expected a value at each of the {len(self.nodes)} nodes, got shape "
+                f"{np.shape(function)}"
             )
         checks.finite("function", np.asarray(function, float))
         return np.asarray(function, float).reshape(len(self.nodes), -1)
@@ -130,20 +140,22 @@ def spectrum(
 
     **Arguments**
 
-    - `embedding`: an `Embedding` whose neurons are samples of p(e); or a `GaussianMixture` with at most three embedding
-      coordinates, integrated by the trapezoidal rule, which converges geometrically for analytic integrands.
+    - `embedding`: an `Embedding` whose neurons are samples of p(e); or a `GaussianMixture` with at most three
+      embedding coordinates, integrated by the trapezoidal rule, which converges geometrically for analytic
+      integrands.
     - `states`: (state, rank), or (trial, time, rank); `inputs`: None, or of the same leading axes.
-    - `shares`: (neuron,), weights of the neurons of an `Embedding` that are nodes of a quadrature; equal by default.
+    - `shares`: (neuron,), weights of the neurons of an `Embedding` that are nodes of a quadrature; equal by
+      default.
     - `nodes`: of the trapezoidal rule, for each coordinate; by default 128, 64 or 24 for one, two or three.
     - `modes`: how many to keep; by default all whose $\sigma_j$ exceeds 1e-12 of the first.
 
     Computed in float64 from the matrix of rates (state, node), which is held in memory.
 
-    **Raises** `ValueError` for an embedding without variance, fewer distinct states than `modes`, states at which all
-    rates are 0, a mixture of more than three coordinates.
+    **Raises** `ValueError` for an embedding without variance, fewer distinct states than `modes`, states at
+    which all rates are 0, a mixture of more than three coordinates.
 
-    Source: Kim et al. (2026), arXiv:2603.26506, section 3, for the operator; the singular system is ours. The rule:
-    Trefethen & Weideman (2014), SIAM Review 56, 385.
+    Source: Kim et al. (2026), arXiv:2603.26506, section 3, for the operator; the singular system is ours. The
+    rule: Trefethen & Weideman (2014), SIAM Review 56, 385.
 
     >>> from lrcore import systems
     >>> found = spectrum(systems.ring(), systems.grid(12), nodes=32)
@@ -166,21 +178,22 @@ def spectrum(
     spread = np.sqrt(shares @ (e - shares @ e) ** 2)
     if not (spread > 1e-9 * np.abs(e).max()).any():
         raise ValueError(
-            f"embedding: expected neurons that differ, got {len(e)} alike: all that dynamics determine is the sum of n"
+            f"embedding: expected neurons that differ, got {len(e)} alike: all that dynamics determine is "
+            "the sum of n"
         )
     if modes is not None:
         modes = checks.count("modes", modes)
         distinct = len(np.unique(np.concatenate([states, inputs], axis=1), axis=0))
         if distinct < modes:
             raise ValueError(
-                f"states: expected at least as many distinct states as modes, {modes}, got {distinct}: at most {distinct} "
-                "modes can be computed on them"
+                f"states: expected at least as many distinct states as modes, {modes}, got {distinct}: at "
+                f"most {distinct} modes can be computed on them"
             )
     scaled = _rates(e, states, inputs, bias, activation) * np.sqrt(shares / len(states))
     if not scaled.any():
         raise ValueError(
-            f"states: expected some at which neurons have rates, got {len(states)} where every rate is 0: the drift "
-            "there is 0 whatever n is, and nothing is determined"
+            f"states: expected some at which neurons have rates, got {len(states)} where every rate is 0: "
+            "the drift there is 0 whatever n is, and nothing is determined"
         )
     left, values, right = np.linalg.svd(scaled, full_matrices=False)
     kept = int((values > _ROUNDING * values[0]).sum()) if modes is None else modes
@@ -239,11 +252,13 @@ def _rates(e, states, inputs, bias, activation) -> np.ndarray:
 
 
 def determined_orders(activation: Activation, bias: float = 0.0, *, most: int = 7) -> tuple[int, ...]:
-    r"""The orders k of the moments $\mathbb E[g(m)\,m^{\otimes k}]$ that dynamics around z = 0 determine, up to `most`.
+    r"""The orders k of the moments $\mathbb E[g(m)\,m^{\otimes k}]$ that dynamics around z = 0 determine, up
+    to `most`.
 
     They are those with $\phi^{(k)}(d_0)\ne0$, for neurons of one bias $d_0$ and bounded m.
 
-    **Raises** `ValueError` for an activation that is not analytic at $d_0$: its derivatives there say nothing.
+    **Raises** `ValueError` for an activation that is not analytic at $d_0$: its derivatives there say
+    nothing.
 
     Source: ours.
 
@@ -264,8 +279,9 @@ def determined_orders(activation: Activation, bias: float = 0.0, *, most: int = 
     # The first neglected term, with room for derivatives that grow as factorials.
     if not np.allclose(series, value, rtol=0, atol=1e-9 + 100 * 0.02 ** len(found) * np.abs(found).max()):
         raise ValueError(
-            f"activation: expected one that is analytic at {bias:g}, got {activation!r}, whose Taylor series misses it by "
-            f"{np.abs(series - value).max():.1g} nearby: compute what is determined by spectrum(...) and captured(...)"
+            f"activation: expected one that is analytic at {bias:g}, got {activation!r}, whose Taylor series "
+            f"misses it by {np.abs(series - value).max():.1g} nearby: compute what is determined by "
+            "spectrum(...) and captured(...)"
         )
     return tuple(int(k) for k in orders[: most + 1] if abs(found[k]) > 1e-9 * np.abs(found).max())
 
@@ -278,16 +294,18 @@ def _noise(noise) -> float:
     except ValueError as error:
         wrong = str(error)
     raise ValueError(
-        f"{wrong}: take the residual of lr.maxent.fit, or the spread between repeats; without it only the spectrum can be "
-        "computed"
+        f"{wrong}: take the residual of lr.maxent.fit, or the spread between repeats; without it only the "
+        "spectrum can be computed"
     )
 
 
 class Report(eqx.Module):
-    r"""What a data set determines of $g(e)=\mathbb E[n\mid e]$, in numbers; made by `report`, prints as a short table.
+    r"""What a data set determines of $g(e)=\mathbb E[n\mid e]$, in numbers; made by `report`, prints as a
+    short table.
 
     - `spectrum`: the operator on the visited states, the neurons as samples of p(e).
-    - `information`: (mode,), how many times the data's precision exceeds the prior's; `noise`, `size`: s and $s_0$.
+    - `information`: (mode,), how many times the data's precision exceeds the prior's; `noise`, `size`: s and
+      $s_0$.
     - `steps`: T, measured drifts. `rank`: coordinates of n, each with the same modes.
     - `added`: modes that the candidate inputs would add, or None.
     """
@@ -316,7 +334,9 @@ class Report(eqx.Module):
         return float((self.information / (1 + self.information)).sum())
 
     def captured(self, function: ArrayLike) -> float | Float[np.ndarray, " function"]:
-        """Share of the energy of functions of e, given at the neurons (neuron,) or (neuron, function), that is identified."""
+        """Share of the energy of functions of e, given at the neurons (neuron,) or (neuron, function), that
+        is identified.
+        """
         if not self.modes:
             return np.zeros(np.shape(function)[1]) if np.ndim(function) > 1 else 0.0
         last = self.spectrum.values[self.modes - 1] / self.spectrum.values[0]
@@ -326,12 +346,13 @@ class Report(eqx.Module):
         n, states = len(self.spectrum.nodes), self.spectrum.states
         spread = " x ".join(f"{s:.2g}" for s in states.std(axis=0))
         lines = [
-            f"Of {n * self.rank:,} weights n of {n:,} neurons the data determine {self.rank * self.modes} numbers.",
+            f"Of {n * self.rank:,} weights n of {n:,} neurons the data determine {self.rank * self.modes} "
+            "numbers.",
             f"visited      {self.steps:,} steps, standard deviation {spread}; noise {self.noise:.3g} a step",
-            f"identified   {self.modes} functions of e for each of the {self.rank} coordinates of n, to a tenth of their "
-            f"prior ({self.size:.3g})",
-            f"partly       {self.partly} more, better than by their prior; {self.degrees_of_freedom:.1f} degrees of freedom "
-            "each",
+            f"identified   {self.modes} functions of e for each of the {self.rank} coordinates of n, to a "
+            f"tenth of their prior ({self.size:.3g})",
+            f"partly       {self.partly} more, better than by their prior; {self.degrees_of_freedom:.1f} "
+            "degrees of freedom each",
             "free         every other function of e; spread, clusters and tails of n given e",
         ]
         if self.added is not None:
@@ -357,11 +378,14 @@ def report(
     - `noise`: standard deviation of one coordinate of one drift target $Y_t$; by default that of the fit.
     - `activation`: of the recorded neurons; by default that of the fit, or tanh.
     - `size`: $s_0$, prior standard deviation of the coefficient of a mode, in the unit of n.
-    - `candidates`: `Steps` of an experiment that could be done, such as other inputs at the same states: what it would add.
+    - `candidates`: `Steps` of an experiment that could be done, such as other inputs at the same states: what
+      it would add.
 
-    Every step counts as a measurement, its copies as one; the spectrum is that of at most 4,000 explored states.
+    Every step counts as a measurement, its copies as one; the spectrum is that of at most 4,000 explored
+    states.
 
-    **Raises** `ValueError` for a missing or non-positive noise, an embedding that does not go with the steps; `TypeError` for anything but these.
+    **Raises** `ValueError` for a missing or non-positive noise, an embedding that does not go with the steps;
+    `TypeError` for anything but these.
 
     >>> import jax.random as jr
     >>> from lrcore import systems

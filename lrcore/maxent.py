@@ -1,4 +1,6 @@
-"""The maximum-entropy conditional p(n | e): a ridge solve, its representer, and whole networks from its posterior."""
+"""The maximum-entropy conditional p(n | e): a ridge solve, its representer, and whole networks from its
+posterior.
+"""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -21,7 +23,8 @@ _BLOCK = 4096
 
 
 class MaximumEntropy(eqx.Module):
-    r"""The conditional of least structure that gives the dynamics: $p^*(n\mid e)=\mathcal N(\bar n(e),\sigma_0^2 I)$.
+    r"""The conditional of least structure that gives the dynamics:
+    $p^*(n\mid e)=\mathcal N(\bar n(e),\sigma_0^2 I)$.
 
     $$\hat N=\arg\min\|Y-\tfrac1N X\hat N\|^2+\rho\|\hat N\|^2,\qquad
       \bar n(e)=\sum_t w_t\,\phi(m\cdot z_t+b\cdot u_t+d),\qquad w=\frac{Y-\frac1N X\hat N}{\rho N}$$
@@ -30,8 +33,9 @@ class MaximumEntropy(eqx.Module):
 
     - `steps`: what was regressed on. `weights`: $w_t$ (step, rank).
     - `embedding`, `n`: the neurons of the solve and their $\hat N$ (neuron, rank).
-    - `ridge`: $\rho$; `ridges`, `held_out`, `accepted`: the path that was tried (empty for a given ridge), its error on
-      held-out trials (mean square of one coordinate of $Y$), and how much above the best error is still accepted.
+    - `ridge`: $\rho$; `ridges`, `held_out`, `accepted`: the path that was tried (empty for a given ridge),
+      its error on held-out trials (mean square of one coordinate of $Y$), and how much above the best error
+      is still accepted.
 
     Source: Kim et al. (2026), arXiv:2603.26506, section 3; the representer and the posterior are ours.
     """
@@ -48,13 +52,16 @@ class MaximumEntropy(eqx.Module):
 
     @property
     def noise(self) -> float:
-        """Standard deviation of one coordinate of one drift target around the fit: on held-out trials, where there were."""
+        """Standard deviation of one coordinate of one drift target around the fit: on held-out trials, where
+        there were.
+        """
         if len(self.held_out):
             return float(np.sqrt(self.held_out.min()))
         return float(self.ridge * len(self.n) * np.sqrt(np.mean(self.weights**2)))
 
     def conditional_mean(self, e: ArrayLike) -> Float[Array, "... rank"]:
-        r"""$\bar n(e)$ at any embedding: an `Embedding` or an array (..., embedding) of the columns (m, b, d).
+        r"""$\bar n(e)$ at any embedding: an `Embedding` or an array (..., embedding) of the columns (m, b,
+        d).
 
         Computed in float64 (the weights cancel), in the precision at hand inside a jit.
         """
@@ -80,8 +87,9 @@ class MaximumEntropy(eqx.Module):
         r"""One whole network from the posterior given the dynamics.
 
         The weights of its N neurons are drawn together, from a Gaussian with covariance
-        $\sigma_0^2\big(I+\tfrac{1}{\rho N^2}X^\top X\big)^{-1}$: where the dynamics constrain a direction the network
-        obeys them, elsewhere it is free. Independent draws around $\bar n(e)$ would add drift noise of order $N^{-1/2}$.
+        $\sigma_0^2\big(I+\tfrac{1}{\rho N^2}X^\top X\big)^{-1}$: where the dynamics constrain a direction the
+        network obeys them, elsewhere it is free. Independent draws around $\bar n(e)$ would add drift noise
+        of order $N^{-1/2}$.
 
         **Arguments**
 
@@ -116,22 +124,26 @@ def fit(
 
     **Arguments**
 
-    - `steps`: states, inputs and drift targets: `lr.steps(latents, alpha=...)`, or `.steps()` of what has latents.
+    - `steps`: states, inputs and drift targets: `lr.steps(latents, alpha=...)`, or `.steps()` of what has
+      latents.
     - `embedding`: of the N neurons that stand for p(e); with b exactly where the steps have inputs.
-    - `ridge`: $\rho$. By default the largest on a path whose error on held-out trials exceeds the best by no more than
-      one standard error of the paired differences over trials, or by `tolerance` squared times the mean square of Y,
-      whichever is larger: no more structure than the data ask for. Cross-validation alone would drive $\rho$ to zero on
-      clean latents and fit the finite network's own noise.
-    - `tolerance`: relative error of the drift that is not worth a smaller ridge. The default is for neurons that are the
-      whole network, or nearly. N neurons that are a sample of a larger network give its drift only to about
-      $N^{-1/2}$: set this then.
-    - `folds`: parts into which the trials are cut to choose the ridge; copies of a trial are held out together.
+    - `ridge`: $\rho$. By default the largest on a path whose error on held-out trials exceeds the best by no
+      more than one standard error of the paired differences over trials, or by `tolerance` squared times the
+      mean square of Y, whichever is larger: no more structure than the data ask for. Cross-validation alone
+      would drive $\rho$ to zero on clean latents and fit the finite network's own noise.
+    - `tolerance`: relative error of the drift that is not worth a smaller ridge. The default is for neurons
+      that are the whole network, or nearly. N neurons that are a sample of a larger network give its drift
+      only to about $N^{-1/2}$: set this then.
+    - `folds`: parts into which the trials are cut to choose the ridge; copies of a trial are held out
+      together.
 
-    Features and their Gram matrix are accumulated in float64 over blocks of time, so that memory does not grow with the
-    length of the recording, and the system is solved through its eigenvectors (accurate to condition numbers of 1e10).
+    Features and their Gram matrix are accumulated in float64 over blocks of time, so that memory does not
+    grow with the length of the recording, and the system is solved through its eigenvectors (accurate to
+    condition numbers of 1e10).
 
-    **Raises** `TypeError` for anything but `Steps` and an `Embedding`; `ValueError` where these disagree in rank or inputs,
-    for an embedding whose m is rank-deficient, and for a single trial where the ridge is to be chosen.
+    **Raises** `TypeError` for anything but `Steps` and an `Embedding`; `ValueError` where these disagree in
+    rank or inputs, for an embedding whose m is rank-deficient, and for a single trial where the ridge is to
+    be chosen.
 
     Source: Kim et al. (2026), arXiv:2603.26506, section 3; the rule for the ridge is ours.
 
@@ -158,8 +170,8 @@ def fit(
         n_trials = int(trial.max()) + 1
         if n_trials < 2:
             raise ValueError(
-                "steps: expected at least two trials to choose the ridge on held-out ones, got one: give `ridge`, or "
-                "cut the recording into trials"
+                "steps: expected at least two trials to choose the ridge on held-out ones, got one: give "
+                "`ridge`, or cut the recording into trials"
             )
         fold = np.random.default_rng(0).permutation(n_trials) % min(folds, n_trials)
         rows = [np.flatnonzero(fold[trial] == k) for k in range(fold.max() + 1)]
@@ -182,9 +194,11 @@ def fit(
 def ridge_solution(
     values: ArrayLike, vectors, cross: ArrayLike, ridge
 ) -> Float[np.ndarray, "neuron rank ..."]:
-    r"""$\hat N=N\,(X^\top X+\rho N^2 I)^{-1}X^\top Y$ from the eigenvalues (neuron,) and eigenvectors of $X^\top X$.
+    r"""$\hat N=N\,(X^\top X+\rho N^2 I)^{-1}X^\top Y$ from the eigenvalues (neuron,) and eigenvectors of
+    $X^\top X$.
 
-    - `cross`: $X^\top Y$ (neuron, rank). `ridge`: $\rho$, or a path of them (ridge,) for solutions (neuron, rank, ridge).
+    - `cross`: $X^\top Y$ (neuron, rank). `ridge`: $\rho$, or a path of them (ridge,) for solutions (neuron,
+      rank, ridge).
 
     >>> ridge_solution(np.ones(2), np.eye(2), np.ones((2, 1)), 0.25).tolist()
     [[1.0], [1.0]]
@@ -196,7 +210,9 @@ def ridge_solution(
 
 
 def matched(steps, embedding) -> tuple[Steps, Embedding]:
-    """Steps and an embedding that go together: what is fitted comes in by this door; see `fit` for the errors."""
+    """Steps and an embedding that go together: what is fitted comes in by this door; see `fit` for the
+    errors.
+    """
     steps = given(steps)
     if not isinstance(embedding, Embedding):
         raise TypeError(
@@ -204,19 +220,20 @@ def matched(steps, embedding) -> tuple[Steps, Embedding]:
         )
     if embedding.rank != steps.rank:
         raise ValueError(
-            f"embedding: expected m of rank {steps.rank}, that of the steps, got {embedding.rank}: are they of one fit?"
+            f"embedding: expected m of rank {steps.rank}, that of the steps, got {embedding.rank}: are they "
+            "of one fit?"
         )
     if embedding.n_inputs != steps.n_inputs:
         raise ValueError(
-            f"steps: expected {embedding.n_inputs or 'no'} inputs, as the embedding has {embedding.n_inputs or 'no'} columns "
-            f"of b, got {steps.n_inputs or 'none'}: give lr.steps the inputs and lr.Embedding(m, b, d) the neurons' input "
-            "weights, or neither"
+            f"steps: expected {embedding.n_inputs or 'no'} inputs, as the embedding has "
+            f"{embedding.n_inputs or 'no'} columns of b, got {steps.n_inputs or 'none'}: give lr.steps the "
+            "inputs and lr.Embedding(m, b, d) the neurons' input weights, or neither"
         )
     spread = np.linalg.svd(np.asarray(embedding.m, np.float64), compute_uv=False)
     if spread[-1] <= 1e-6 * spread[0]:
         raise ValueError(
-            f"embedding: expected m of full column rank {embedding.rank}, got singular values from {spread[0]:.3g} down to "
-            f"{spread[-1]:.3g}: lower the rank of the latents"
+            f"embedding: expected m of full column rank {embedding.rank}, got singular values from "
+            f"{spread[0]:.3g} down to {spread[-1]:.3g}: lower the rank of the latents"
         )
     return steps, embedding
 
@@ -270,14 +287,17 @@ def _normal_equations(embedding, activation, z, u, y, progress=False) -> tuple[n
 def _eigen(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if not np.isfinite(gram).all():
         raise FloatingPointError(
-            "rates of the embedding are not finite on these latents: the activation overflows; check units of m and z"
+            "rates of the embedding are not finite on these latents: the activation overflows; check units "
+            "of m and z"
         )
     values, vectors = np.linalg.eigh(gram)
     return np.maximum(values, 0.0), vectors
 
 
 def _held_out(errors, ridges, gram, cross, embedding, activation, z, u, y, trial) -> None:
-    """Write the mean square error of each held-out trial on the whole path of ridges into its row of `errors`."""
+    """Write the mean square error of each held-out trial on the whole path of ridges into its row of
+    `errors`.
+    """
     n = embedding.n_neurons
     # All solutions of the path side by side: (neuron, rank x ridge).
     solutions = ridge_solution(*_eigen(gram), cross, ridges).reshape(n, -1) / n

@@ -16,7 +16,9 @@ from .checks import ArrayLike, floats
 
 
 def states(z: ArrayLike, u: ArrayLike, rank: int, n_inputs: int) -> tuple[Array, Array]:
-    """States (..., rank) and inputs (..., input), checked and broadcast to the same leading axes; no input is 0."""
+    """States (..., rank) and inputs (..., input), checked and broadcast to the same leading axes; no input is
+    0.
+    """
     z = floats(checks.array("z", z, ("...", "rank"), sizes={"rank": rank}))
     u = jnp.zeros(n_inputs, z.dtype) if u is None else u
     u = floats(checks.array("u", u, ("...", "input"), sizes={"input": n_inputs}))
@@ -25,7 +27,9 @@ def states(z: ArrayLike, u: ArrayLike, rank: int, n_inputs: int) -> tuple[Array,
 
 
 def columns(e: ArrayLike, width: int, axes: tuple[str, ...] = ("...", "embedding")):
-    """The columns (m, b, d) of an `Embedding`, or an array (..., embedding) of them, checked to be `width`."""
+    """The columns (m, b, d) of an `Embedding`, or an array (..., embedding) of them, checked to be
+    `width`.
+    """
     e = e.array if isinstance(e, Embedding) else e
     return checks.array("e", e, axes, sizes={"embedding": width})
 
@@ -33,7 +37,9 @@ def columns(e: ArrayLike, width: int, axes: tuple[str, ...] = ("...", "embedding
 def population_rates(
     e: Array, z: Array, u: Array, *, bias: bool, phi: Callable
 ) -> Float[Array, "step neuron"]:
-    r"""$\phi(m\cdot z+b\cdot u+d)$ of columns e (neuron, embedding) at states (step, rank), inputs (step, input)."""
+    r"""$\phi(m\cdot z+b\cdot u+d)$ of columns e (neuron, embedding) at states (step, rank), inputs (step,
+    input).
+    """
     rank, cut = z.shape[1], z.shape[1] + u.shape[1]
     h = z @ e[:, :rank].T
     if u.shape[1]:
@@ -256,8 +262,8 @@ class LowRankNetwork(eqx.Module):
 
         **Returns** latents (..., steps + 1, rank), the initial state first.
 
-        **Raises** `ValueError` for inputs of another length; `FloatingPointError` when the latents diverge, with
-        the step at which they did.
+        **Raises** `ValueError` for inputs of another length; `FloatingPointError` when the latents diverge,
+        with the step at which they did.
         """
         z0 = floats(checks.array("z0", z0, ("...", "rank"), sizes={"rank": self.rank}))
         if z0.ndim > 2:

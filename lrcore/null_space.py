@@ -19,15 +19,17 @@ from .systems import EXTENT
 
 
 class Partner(ConnectivityDistribution):
-    r"""Another distribution with the same population drift: $n'=n+q(e)+\xi$ with $\mathcal Tq=0$ and $\mathbb E[\xi\mid e]=0$.
+    r"""Another distribution with the same population drift: $n'=n+q(e)+\xi$ with $\mathcal Tq=0$ and
+    $\mathbb E[\xi\mid e]=0$.
 
     Made by `null_space_partner`.
 
-    - `base`: the distribution of (m, b, d, n). `spectrum`: $\mathcal T$ on the states where the drift is kept.
-    - `kind`: of $\xi$: "clusters" ($\pm$ `size` in each coordinate), "tails" (Student's t, three degrees of freedom), or
-      "sign" (none; q is the free part of a constant).
-    - `frequency`: (embedding, rank) and `removed`: (mode, rank): $q(e)=$ `size` $(\cos\omega\cdot e-\sin\omega\cdot e)$ less
-      its identified part.
+    - `base`: the distribution of (m, b, d, n). `spectrum`: $\mathcal T$ on the states where the drift is
+      kept.
+    - `kind`: of $\xi$: "clusters" ($\pm$ `size` in each coordinate), "tails" (Student's t, three degrees of
+      freedom), or "sign" (none; q is the free part of a constant).
+    - `frequency`: (embedding, rank) and `removed`: (mode, rank): $q(e)=$ `size`
+      $(\cos\omega\cdot e-\sin\omega\cdot e)$ less its identified part.
     """
 
     base: GaussianMixture
@@ -62,7 +64,9 @@ class Partner(ConnectivityDistribution):
         return self.base.conditional_mean(e) + self._change(self._embedding(e))
 
     def drift(self, z: ArrayLike, u: ArrayLike | None = None) -> Float[Array, "... rank"]:
-        r"""$F+\mathcal Tq$, the second part by the quadrature of the spectrum: what of the base's drift is not kept."""
+        r"""$F+\mathcal Tq$, the second part by the quadrature of the spectrum: what of the base's drift is
+        not kept.
+        """
         z, u = states(z, u, self.rank, self.n_inputs)
         base = self.base.drift(z, u, activation=self.spectrum.activation)
         q = self.spectrum.shares[:, None] * self.change(self.spectrum.nodes)
@@ -74,8 +78,8 @@ class Partner(ConnectivityDistribution):
     def log_prob(self, m: ArrayLike, b: ArrayLike, d: ArrayLike, n: ArrayLike) -> Float[Array, "..."]:
         r"""Log-density (nats): that of the base, with n carried back by q(e) and averaged over $\xi$.
 
-        Exact for "clusters" and "sign". A Student's t is a Gaussian of random width: for "tails" the average is over 4,096
-        Sobol points of the widths, which leaves an error of about 0.001.
+        Exact for "clusters" and "sign". A Student's t is a Gaussian of random width: for "tails" the average
+        is over 4,096 Sobol points of the widths, which leaves an error of about 0.001.
         """
         e = self._columns(m, b, d)
         back = floats(n) - self._change(e)
@@ -99,7 +103,9 @@ class Partner(ConnectivityDistribution):
 
 @eqx.filter_jit
 def _widened_log_prob(base: GaussianMixture, x, size: float) -> Float[Array, "..."]:
-    """Log-density of a mixture whose n has Student's t with three degrees of freedom added to each coordinate."""
+    """Log-density of a mixture whose n has Student's t with three degrees of freedom added to each
+    coordinate.
+    """
     from scipy.stats import chi2
 
     w = base.width
@@ -129,14 +135,18 @@ def null_space_partner(
 
     **Arguments**
 
-    - `network`: a `LowRankNetwork`, whose neurons keep their embedding and get $n'=n+P\,\xi$, with P the projection on what
-      its own drift does not see; or a `GaussianMixture`, for a `Partner` with the same population drift.
-    - `states`, `inputs`: where the drift is kept; by default 1,024 states in the cube of half side 2.4, no inputs.
-    - `kind`: of what is added: "clusters" ($\pm$ `size`), "tails" (Student's t with three degrees of freedom), or "sign"
-      (`size` to every weight: where the activation is odd, weights of one sign do what weights of both signs do).
+    - `network`: a `LowRankNetwork`, whose neurons keep their embedding and get $n'=n+P\,\xi$, with P the
+      projection on what its own drift does not see; or a `GaussianMixture`, for a `Partner` with the same
+      population drift.
+    - `states`, `inputs`: where the drift is kept; by default 1,024 states in the cube of half side 2.4, no
+      inputs.
+    - `kind`: of what is added: "clusters" ($\pm$ `size`), "tails" (Student's t with three degrees of
+      freedom), or "sign" (`size` to every weight: where the activation is odd, weights of one sign do what
+      weights of both signs do).
     - `size`: its scale. `tolerance`: singular values below it, relative to the first, count as null.
 
-    For a network the activation is its own. The change of the drift is at most about `tolerance` times the size of n.
+    For a network the activation is its own. The change of the drift is at most about `tolerance` times the
+    size of n.
 
     **Raises** `ValueError` for an unknown kind, and where the drift determines everything at this tolerance.
 
@@ -146,8 +156,10 @@ def null_space_partner(
     >>> from lrcore import flowfield, systems
     >>> net = systems.ring().sample(jr.key(0), 500)
     >>> other = null_space_partner(net, key=jr.key(1))
-    >>> bool(np.std(other.n) > 1.5 * np.std(net.n)), flowfield.drift_error(other.drift, net.drift, systems.grid(9)) < 1e-5
-    (True, True)
+    >>> bool(np.std(other.n) > 1.5 * np.std(net.n))
+    True
+    >>> flowfield.drift_error(other.drift, net.drift, systems.grid(9)) < 1e-5
+    True
     """
     if kind not in ("clusters", "tails", "sign"):
         raise ValueError(f"kind: expected 'clusters', 'tails' or 'sign', got {kind!r}")
@@ -162,8 +174,8 @@ def null_space_partner(
         found = spectrum(network.embedding, states, inputs, activation=network.activation)
         if found.rank(tolerance) >= network.n_neurons:
             raise ValueError(
-                f"network: its drift determines all {network.n_neurons} weights at tolerance {tolerance:g}: take more "
-                "neurons, or a larger tolerance"
+                f"network: its drift determines all {network.n_neurons} weights at tolerance {tolerance:g}: "
+                "take more neurons, or a larger tolerance"
             )
         added = np.ones(network.n.shape) if kind == "sign" else _noise_of(kind, key, network.n.shape)
         change = found.free_part(size * added, tolerance)

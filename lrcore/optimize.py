@@ -24,8 +24,8 @@ from .saving import write_whole
 class Fit(eqx.Module):
     """What training leaves behind.
 
-    - `model`: the best model on the validation data. Without these the last one; or, after a divergence, the one after
-      the chunk of updates with the lowest mean loss.
+    - `model`: the best model on the validation data. Without these the last one; or, after a divergence, the
+      one after the chunk of updates with the lowest mean loss.
     - `losses`: (update,) training loss of each update that was run.
     - `validation`: (check,) validation loss after each chunk of updates; empty without validation data.
     - `best_update`: number of updates after which `model` stood.
@@ -40,7 +40,9 @@ class Fit(eqx.Module):
 
 
 class _State(eqx.Module):
-    """Everything that a resumed run needs. Its shapes are fixed, so that a checkpoint is one array after another."""
+    """Everything that a resumed run needs. Its shapes are fixed, so that a checkpoint is one array after
+    another.
+    """
 
     parameters: PyTree
     average: PyTree
@@ -55,8 +57,9 @@ class _State(eqx.Module):
 
 @functools.cache
 def adam(learning_rate: float, updates: int) -> optax.GradientTransformation:
-    """Adam with a warm-up, a cosine decay to nothing, and clipped gradients. Cached, so that a second fit compiles
-    nothing."""
+    """Adam with a warm-up, a cosine decay to nothing, and clipped gradients. Cached, so that a second fit
+    compiles nothing.
+    """
     warm = max(updates // 50, 1)
     rate = optax.warmup_cosine_decay_schedule(0.0, learning_rate, warm, max(updates, warm + 1))
     return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
@@ -93,24 +96,26 @@ def fit(
     - `optimizer`: an optax transformation in place of `adam(learning_rate, updates)`.
     - `validation`: data of the same kind; the best model on it is returned.
     - `patience`: stop after this many chunks without a better validation loss.
-    - `average`: validate and return an average of the parameters over about the last tenth of the updates so far, which
-      takes the noise of the batches out of them.
-    - `margin`: a later model takes the place of the best one even where its validation loss is larger by less than this
-      fraction, as differences of that size are chance.
+    - `average`: validate and return an average of the parameters over about the last tenth of the updates so
+      far, which takes the noise of the batches out of them.
+    - `margin`: a later model takes the place of the best one even where its validation loss is larger by less
+      than this fraction, as differences of that size are chance.
     - `chunk`: updates compiled into one scan; between chunks there is validation, progress, checkpoint.
-    - `checkpoint`: a file. It is written after every chunk, whole or not at all, and an existing one is resumed.
+    - `checkpoint`: a file. It is written after every chunk, whole or not at all, and an existing one is
+      resumed.
     - `progress`: a progress bar on the error stream, called `name`.
 
     An interruption (Ctrl-C) ends training and returns the best model so far.
 
-    **Raises** `ValueError` for a checkpoint of another model, other data or other settings; `ValueError` for data
-    whose first axes differ; `FloatingPointError` when the very first chunk already diverges.
+    **Raises** `ValueError` for a checkpoint of another model, other data or other settings; `ValueError` for
+    data whose first axes differ; `FloatingPointError` when the very first chunk already diverges.
 
     >>> import jax.numpy as jnp, jax.random as jr
     >>> def loss(model, batch, key):
     ...     return jnp.mean((model - batch) ** 2)
     >>> data = jnp.full(10, 3.0)
-    >>> done = fit(jnp.zeros(()), loss, data, key=jr.key(0), updates=300, batch_size=5, learning_rate=0.1, progress=False)
+    >>> options = {"updates": 300, "batch_size": 5, "learning_rate": 0.1, "progress": False}
+    >>> done = fit(jnp.zeros(()), loss, data, key=jr.key(0), **options)
     >>> abs(float(done.model) - 3.0) < 0.01, len(done.losses)
     (True, 300)
     """
@@ -189,7 +194,8 @@ def fit(
     done = int(state.step)
     if stopped == "diverged" and done == 0:
         raise FloatingPointError(
-            f"{name}: the loss is not finite within the first {chunk} updates: lower learning_rate, check the data"
+            f"{name}: the loss is not finite within the first {chunk} updates: lower learning_rate, check "
+            "the data"
         )
     judged = validation is not None or stopped == "diverged"
     return Fit(
@@ -279,8 +285,8 @@ def _load(path, state: _State, mark: str) -> _State:
             )
         if file.read(64).decode(errors="replace") != mark:
             raise ValueError(
-                f"checkpoint: {path} belongs to another model, other data, another key or other settings: name another "
-                "file, or remove it to start anew"
+                f"checkpoint: {path} belongs to another model, other data, another key or other settings: "
+                "name another file, or remove it to start anew"
             )
         try:
             return eqx.tree_deserialise_leaves(file, state)

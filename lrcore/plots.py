@@ -71,7 +71,8 @@ def flow_field(
     if isinstance(drift, LowRankNetwork | ConnectivityDistribution):
         if drift.rank != 2:
             raise ValueError(
-                f"drift: expected a rank of 2 for a flow field in a plane, got {drift.rank}: fix the others in a function"
+                f"drift: expected a rank of 2 for a flow field in a plane, got {drift.rank}: fix the others "
+                "in a function"
             )
         drift = drift.drift
     left, right, bottom, top = np.ravel(extent) if np.ndim(extent) else np.array([-1, 1, -1, 1]) * extent
@@ -221,8 +222,8 @@ def psychometric(
 
     **Arguments**
 
-    - `evidence`: (trial,), such as `recording.info["gamma"]`; a point for each value, or, where there are more than
-      twice `bins` values, for each of `bins` groups of as many trials.
+    - `evidence`: (trial,), such as `recording.info["gamma"]`; a point for each value, or, where there are
+      more than twice `bins` values, for each of `bins` groups of as many trials.
     - `choices`: (trial,), 0 or 1.
 
     >>> ax = psychometric([-1, -1, 1, 1], [0, 1, 1, 1])
@@ -356,9 +357,9 @@ def matrix(
 def identified(found: Report):
     r"""The report as a picture: spectrum, coverage, and what the data see beside what they do not.
 
-    Above: singular values with the noise line, above which a mode is known to a tenth of its prior, and the first two
-    modes $\psi_j(e)$. Below: where in state space the data were, and the first two modes that stay free. Modes are drawn at
-    the neurons, over $m$, or over $m_1$ and $m_2$.
+    Above: singular values with the noise line, above which a mode is known to a tenth of its prior, and the
+    first two modes $\psi_j(e)$. Below: where in state space the data were, and the first two modes that stay
+    free. Modes are drawn at the neurons, over $m$, or over $m_1$ and $m_2$.
 
     **Returns** the figure.
 

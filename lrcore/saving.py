@@ -21,10 +21,11 @@ def save(path: str | os.PathLike, fitted: eqx.Module) -> None:
 
     **Arguments**
 
-    - `fitted`: a `Connector`, a `Flow`, a fit of `lr.maxent` or of a state space, `Latents`, `Steps`, a `Recording`, ...
+    - `fitted`: a `Connector`, a `Flow`, a fit of `lr.maxent` or of a state space, `Latents`, `Steps`, a
+      `Recording`, ...
 
-    **Raises** `TypeError` for what is not of lrcore; `ValueError` where it holds a function, such as an activation of one's
-    own, as that cannot be written.
+    **Raises** `TypeError` for what is not of lrcore; `ValueError` where it holds a function, such as an
+    activation of one's own, as that cannot be written.
 
     >>> import tempfile
     >>> from lrcore.network import LowRankNetwork
@@ -58,7 +59,8 @@ def load(path: str | os.PathLike) -> Any:
             return found
         except Exception as error:
             raise ValueError(
-                f"path: {path} is damaged, truncated, or of another version of lrcore: {error}; write it anew with lr.save"
+                f"path: {path} is damaged, truncated, or of another version of lrcore: {error}; write it "
+                "anew with lr.save"
             ) from error
 
 

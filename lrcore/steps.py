@@ -1,4 +1,6 @@
-"""Steps of trajectories: states, inputs and the drift measured there, the one thing that connectivity is regressed on."""
+"""Steps of trajectories: states, inputs and the drift measured there, the one thing that connectivity is
+regressed on.
+"""
 
 from collections.abc import Sequence
 
@@ -13,22 +15,23 @@ from .checks import ArrayLike
 class Steps(eqx.Module):
     r"""What is known of the drift: at every step a state, an input, and an estimate of $F(z_t,u_t)$.
 
-    Made by `steps` from arrays, by `.steps()` of latents and of a state-space fit, and by `lr.latents.halves` from noisy
-    rates. Every regression of the weights n takes it.
+    Made by `steps` from arrays, by `.steps()` of latents and of a state-space fit, and by `lr.latents.halves`
+    from noisy rates. Every regression of the weights n takes it.
 
     **Arguments**
 
     - `z`: (step, rank), the states $z_t$. `u`: (step, input), the inputs $u_t$; None without inputs.
     - `y`: (step, rank), the drift targets $Y_t$, estimates of $F(z_t,u_t)$.
-    - `trial`: (step,), the number of the trial that each step belongs to; what is estimated on some trials is judged on
-      others.
+    - `trial`: (step,), the number of the trial that each step belongs to; what is estimated on some trials is
+      judged on others.
     - `alpha`: $\Delta t/\tau$, in (0, 1].
-    - `copies`: how often each step stands here, estimated otherwise each time: copies of a step are one measurement.
+    - `copies`: how often each step stands here, estimated otherwise each time: copies of a step are one
+      measurement.
 
     All are kept in float64.
 
-    **Raises** `ValueError` for no steps, shapes that disagree, NaN or infinity, `alpha` outside (0, 1], and a number of steps
-    that `copies` does not divide.
+    **Raises** `ValueError` for no steps, shapes that disagree, NaN or infinity, `alpha` outside (0, 1], and a
+    number of steps that `copies` does not divide.
 
     >>> import numpy as np
     >>> Steps(np.zeros((6, 2)), None, np.ones((6, 2)), [0, 0, 0, 1, 1, 1], alpha=0.1)
@@ -94,7 +97,8 @@ class Steps(eqx.Module):
         return self.z[::every], self.u[::every]
 
     def thinned(self, most: int) -> "Steps":
-        """Every k-th step, so that at most `most` stay; copies then count as what they are, neighbours in state space.
+        """Every k-th step, so that at most `most` stay; copies then count as what they are, neighbours in
+        state space.
 
         >>> len(steps(np.zeros((3, 11, 1)), alpha=0.1).thinned(10))
         10
@@ -123,7 +127,8 @@ class Steps(eqx.Module):
 
     @classmethod
     def concatenate(cls, parts: Sequence["Steps"]) -> "Steps":
-        """Steps of several recordings in the same coordinates, one after another; their trials are numbered anew.
+        """Steps of several recordings in the same coordinates, one after another; their trials are numbered
+        anew.
 
         **Raises** `ValueError` for no parts, and for parts of other rank, inputs, alpha or copies.
 
@@ -138,7 +143,8 @@ class Steps(eqx.Module):
             for name in ("rank", "n_inputs", "alpha", "copies"):
                 if getattr(part, name) != getattr(first, name):
                     raise ValueError(
-                        f"parts: expected steps of the same {name}, got {getattr(first, name)} and {getattr(part, name)}"
+                        f"parts: expected steps of the same {name}, got {getattr(first, name)} and "
+                        f"{getattr(part, name)}"
                     )
         begins = np.cumsum([0] + [int(part.trial.max()) + 1 for part in parts[:-1]])
         trial = np.concatenate([part.trial + begin for part, begin in zip(parts, begins, strict=True)])
@@ -157,7 +163,8 @@ class Steps(eqx.Module):
         power = " x ".join(f"{s:.3g}" for s in np.sqrt(np.mean(self.y**2, axis=0)))
         return "\n".join(
             [
-                f"Steps: {len(self):,} in {self.n_trials:,} trials{copies}, of rank {self.rank}, {inputs}; alpha {self.alpha:g}",
+                f"Steps: {len(self):,} in {self.n_trials:,} trials{copies}, of rank {self.rank}, {inputs}; "
+                f"alpha {self.alpha:g}",
                 f"states     standard deviation {spread}",
                 f"drift      root mean square {power}",
             ]
@@ -165,7 +172,8 @@ class Steps(eqx.Module):
 
 
 def drift_target(here: ArrayLike, following: ArrayLike, alpha: float):
-    r"""$Y_t=\big(z_{t+1}-(1-\alpha)z_t\big)/\alpha$, the drift that takes $z_t$ to $z_{t+1}$ in a step of Euler's.
+    r"""$Y_t=\big(z_{t+1}-(1-\alpha)z_t\big)/\alpha$, the drift that takes $z_t$ to $z_{t+1}$ in a step of
+    Euler's.
 
     >>> drift_target(1.0, 1.2, 0.5)
     1.4
@@ -186,18 +194,20 @@ def steps(
 
     **Arguments**
 
-    - `latents`: (trial, time, rank), or (time, rank) for one trial; each trial goes from one time to the next on its own.
+    - `latents`: (trial, time, rank), or (time, rank) for one trial; each trial goes from one time to the next
+      on its own.
     - `alpha`: $\Delta t/\tau$, in (0, 1].
     - `inputs`: (trial, time, input), or one time shorter; `inputs[:, t]` drives the step from t to t+1.
     - `lengths`: (trial,) valid times of each trial; all by default. Beyond them anything may stand, also NaN.
-    - `drift`: (trial, time - 1, rank), estimates of $F(z_t,u_t)$ to take for Y; by default `drift_target` of the latents. Where
-      latents are noisy, their error enters z and Y together and Y looks predictable, by $-(1-\alpha)/\alpha$ times the error.
-      Estimates whose errors are independent of those of `latents` average out.
+    - `drift`: (trial, time - 1, rank), estimates of $F(z_t,u_t)$ to take for Y; by default `drift_target` of
+      the latents. Where latents are noisy, their error enters z and Y together and Y looks predictable, by
+      $-(1-\alpha)/\alpha$ times the error. Estimates whose errors are independent of those of `latents`
+      average out.
     - `copies`: how often all trials stand one after another in `latents`, each time estimated otherwise.
 
-    **Raises** `ValueError` for shapes that disagree, `alpha` outside (0, 1], a number of trials that `copies` does not divide,
-    and, without `lengths`, trials that end in exact zeros, which is what padding looks like; `TypeError` for latents that are
-    no array.
+    **Raises** `ValueError` for shapes that disagree, `alpha` outside (0, 1], a number of trials that `copies`
+    does not divide, and, without `lengths`, trials that end in exact zeros, which is what padding looks like;
+    `TypeError` for latents that are no array.
 
     >>> found = steps(np.zeros((3, 5, 1)), lengths=[5, 2, 3], alpha=0.1)
     >>> len(found), found.trial.tolist()
@@ -235,8 +245,9 @@ def given(value) -> Steps:
         return value
     shape = f" of shape {np.shape(value)}" if isinstance(value, np.ndarray) or hasattr(value, "dtype") else ""
     raise TypeError(
-        f"steps: expected lr.Steps, got {type(value).__name__}{shape}: make them by latents.steps(tau=...), by "
-        "fit.steps(key) of a state-space fit, or from arrays by lr.steps(latents, alpha=..., lengths=...)"
+        f"steps: expected lr.Steps, got {type(value).__name__}{shape}: make them by latents.steps(tau=...), "
+        "by fit.steps(key) of a state-space fit, or from arrays by lr.steps(latents, alpha=..., "
+        "lengths=...)"
     )
 
 
@@ -251,7 +262,8 @@ def _array(latents) -> Shaped[np.ndarray, "trial time rank"]:
     """Latents as an array of trials; what stands beyond their lengths is looked at later."""
     if isinstance(latents, eqx.Module):
         raise TypeError(
-            f"latents: expected an array (trial, time, rank), got {type(latents).__name__}: its own .steps() knows the lengths"
+            f"latents: expected an array (trial, time, rank), got {type(latents).__name__}: its own .steps() "
+            "knows the lengths"
         )
     latents = np.asarray(checks.array("latents", latents, ("...", "time", "rank"), padded=True))
     latents = latents[None] if latents.ndim == 2 else latents
@@ -261,7 +273,9 @@ def _array(latents) -> Shaped[np.ndarray, "trial time rank"]:
 
 
 def _not_padded(latents) -> None:
-    """Refuse trials that end in exact zeros after other states: that is padding, which a fit would take for a jump to 0."""
+    """Refuse trials that end in exact zeros after other states: that is padding, which a fit would take for a
+    jump to 0.
+    """
     at_zero = (latents == 0).all(axis=2)
     ends = at_zero[:, -1] & ~at_zero.all(axis=1)
     if ends.any():
@@ -269,9 +283,9 @@ def _not_padded(latents) -> None:
         first = int(ends.argmax())
         length = latents.shape[1] - int((~at_zero[first])[::-1].argmax())
         raise ValueError(
-            f"latents: expected states up to the last time, got exact zeros at the end of {int(ends.sum())} of {len(latents)} "
-            f"trials, in trial {first} after {length} of {latents.shape[1]} times: give `lengths`, such as latents.lengths; if "
-            "these zeros are states, give the full lengths"
+            f"latents: expected states up to the last time, got exact zeros at the end of {int(ends.sum())} "
+            f"of {len(latents)} trials, in trial {first} after {length} of {latents.shape[1]} times: give "
+            "`lengths`, such as latents.lengths; if these zeros are states, give the full lengths"
         )
 
 

@@ -5,14 +5,17 @@ import numpy as np
 
 import lrcore as lr
 
-# The ridge is the largest of 0.01, 0.1, 0.3 and 1 that costs hardly any prediction from clicks; see README.md.
+# The ridge is the largest of 0.01, 0.1, 0.3 and 1 that costs hardly any prediction from clicks; see
+# README.md.
 OPTIONS = {"nuisance": 2, "lag": 4, "ridge": 0.1, "progress": False}
 # Relative error of the drift: of the recorded neurons' network, and of the distribution.
 TOLERANCE, WIDE = 0.05, 0.2
 
 
 def network_of(fit, key):
-    """The maximum-entropy solution for the drift, in the model's coordinates; it knows the steps it was fitted to."""
+    """The maximum-entropy solution for the drift, in the model's coordinates; it knows the steps it was
+    fitted to.
+    """
     return lr.maxent.fit(fit.steps(key), fit.embedding(), tolerance=TOLERANCE)
 
 
@@ -33,7 +36,9 @@ def listed(points):
 
 
 def choice_axes(fit):
-    """Rotation (rank, rank) that puts the difference between the choices at the end of a trial on the first axis."""
+    """Rotation (rank, rank) that puts the difference between the choices at the end of a trial on the first
+    axis.
+    """
     z, recording = np.asarray(fit.latents.z), fit.recording
     ends = z[np.arange(len(z)), recording.lengths - 1]
     first = ends[recording.choices == 1].mean(axis=0) - ends[recording.choices == 0].mean(axis=0)

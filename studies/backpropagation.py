@@ -1,7 +1,9 @@
-"""What training by backpropagation (LINT) leaves in the weights: clusters over seeds, and sorted weights over systems.
+"""What training by backpropagation (LINT) leaves in the weights: clusters over seeds, and sorted weights over
+systems.
 
-`python studies/backpropagation.py` counts clusters of n over seeds; arguments: epochs (1,000), seeds (20). With the word
-`matrix` it trains one network on each system and compares sorted weights with those of the four truths.
+`python studies/backpropagation.py` counts clusters of n over seeds; arguments: epochs (1,000), seeds (20).
+With the word `matrix` it trains one network on each system and compares sorted weights with those of the four
+truths.
 """
 
 import os
@@ -27,7 +29,9 @@ def recorded(net) -> lr.Recording:
 
 
 def matrix(epochs: int = 1000):
-    """Rows: networks trained on each system's rates; columns: the networks that made the rates. Relative to the largest entry."""
+    """Rows: networks trained on each system's rates; columns: the networks that made the rates. Relative to
+    the largest entry.
+    """
     truth = [make().sample(jr.key(k), N) for k, make in enumerate(lr.systems.SYSTEMS.values())]
     rows = []
     for net in truth:
@@ -40,7 +44,9 @@ def matrix(epochs: int = 1000):
 
 
 def clusters(epochs: int = 1000, seeds: int = 20):
-    """Counts over seeds, each another draw: of the truth's neurons, of Connector's weights, of LINT's start."""
+    """Counts over seeds, each another draw: of the truth's neurons, of Connector's weights, of LINT's
+    start.
+    """
     p = lr.systems.quadstable()
     recording = recorded(p.sample(jr.key(0), N))
     options = {"seeds": seeds, "epochs": epochs, "progress": False}

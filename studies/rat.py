@@ -1,8 +1,9 @@
-"""Everything that the book says of the published rat sessions: `python studies/rat.py` writes book/results/rat.json.
+"""Everything that the book says of the published rat sessions: `python studies/rat.py` writes
+book/results/rat.json.
 
-Needs the four sessions (`lr.recording.rat_session` finds or downloads them). Each part is written as soon as it is
-there and is not computed again: delete the file to begin anew. Named parts can be computed side by side. About an hour
-on two processor cores.
+Needs the four sessions (`lr.recording.rat_session` finds or downloads them). Each part is written as soon as
+it is there and is not computed again: delete the file to begin anew. Named parts can be computed side by
+side. About an hour on two processor cores.
 """
 
 import json
@@ -135,7 +136,9 @@ def connect(recording, fold, first):
 
 
 def population(fit, steps, neurons=1000, fresh=8000):
-    """The distribution of connectivities, solved on neurons drawn from p(e) and judged on others; before it, the recorded network."""
+    """The distribution of connectivities, solved on neurons drawn from p(e) and judged on others; before it,
+    the recorded network.
+    """
     z, u = (x[::40] for x in visited(steps))
     options = {"key": jr.key(5), "updates": 400, "tolerance": WIDE, "progress": False}
     first = lr.Connector.fit(steps, fit.embedding(), **options)
@@ -153,7 +156,9 @@ def population(fit, steps, neurons=1000, fresh=8000):
 
 
 def factor_analysis(recording, level, train, rank):
-    """Co-smoothing by factor analysis of the other neurons and a regression on its latents; best of three widths."""
+    """Co-smoothing by factor analysis of the other neurons and a regression on its latents; best of three
+    widths.
+    """
     best = None
     for width in (0.05, 0.1, 0.2):
         expected = np.empty(recording.spikes.shape, np.float32)
@@ -178,7 +183,9 @@ def bits(recording, expected, mean):
 
 
 def course(fold, network, axes):
-    """Mean speed of the flow without input and of what inputs add, by time, along the posterior means of the training trials."""
+    """Mean speed of the flow without input and of what inputs add, by time, along the posterior means of the
+    training trials.
+    """
     latents = fold.fit.latents
     inside = np.asarray(latents.mask)
     z = np.asarray(latents.z) @ axes.T

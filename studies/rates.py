@@ -1,4 +1,6 @@
-"""How well connectivity is inferred from rates and spikes alone: prints the rows of the table in studies/README.md."""
+"""How well connectivity is inferred from rates and spikes alone: prints the rows of the table in
+studies/README.md.
+"""
 
 import sys
 import time
@@ -59,7 +61,9 @@ def estimates(net, z):
 
 
 def errors(fit, net, p):
-    """Mean square error of g, and the drift's RMSE with the recorded neurons and with fresh ones, as the truth has it."""
+    """Mean square error of g, and the drift's RMSE with the recorded neurons and with fresh ones, as the
+    truth has it.
+    """
     own = fit.network()
     change = lr.gauge.alignment(own, net)
     flow, _ = lr.Flow.fit(np.asarray(own.m), key=jr.key(4), steps=600, progress=False)
@@ -75,7 +79,8 @@ def errors(fit, net, p):
 
 def main(names):
     print(
-        "| recorded, estimate | system | error of g | drift RMSE, recorded neurons | drift RMSE, fresh neurons |"
+        "| recorded, estimate | system | error of g | drift RMSE, recorded neurons | drift RMSE, fresh "
+        "neurons |"
     )
     print("|---|---|---|---|---|", flush=True)
     for name in names:

@@ -1,4 +1,6 @@
-"""Controls of the rat sessions: surrogates with a known drift, shuffled trials, and the twin whose network is known."""
+"""Controls of the rat sessions: surrogates with a known drift, shuffled trials, and the twin whose network is
+known.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -57,7 +59,9 @@ def shuffled(recording):
 
 
 def twin(keys=4, replicates=8, trials=200):
-    """The synthetic twin, where the network is known: errors, and how often intervals from a parametric bootstrap hold the truth."""
+    """The synthetic twin, where the network is known: errors, and how often intervals from a parametric
+    bootstrap hold the truth.
+    """
     options = {"iterations": 90, "progress": False}
     rows = []
     for one in range(keys):
@@ -71,7 +75,9 @@ def twin(keys=4, replicates=8, trials=200):
         states, inputs = jnp.asarray(truth[::25], jnp.float32), jnp.asarray(clicks[::25], jnp.float32)
 
         def judged(drift, states=states, network=network, inputs=inputs):
-            """Velocities without input (state, rank), Jacobian at the mean state, fixed points, agreement with the truth."""
+            """Velocities without input (state, rank), Jacobian at the mean state, fixed points, agreement
+            with the truth.
+            """
             jacobian = jax.jacfwd(lambda z: drift(z[None])[0])(states.mean(axis=0))
             agreement = lr.flowfield.agreement(drift, network.drift, states, inputs)
             return np.asarray(drift(states)), np.asarray(jacobian), fixed(drift, states), agreement
@@ -110,7 +116,9 @@ def twin(keys=4, replicates=8, trials=200):
 
 
 def intervals(ours, replicates, truth):
-    """Shares of 95 % intervals (t, from the replicates' spread) that hold the truth: around the estimate; with its bias taken off."""
+    """Shares of 95 % intervals (t, from the replicates' spread) that hold the truth: around the estimate;
+    with its bias taken off.
+    """
     count = len(replicates)
     wide = scipy.stats.t.ppf(0.975, count - 1) * np.sqrt(1 + 1 / count) * replicates.std(axis=0, ddof=1)
     bias = replicates.mean(axis=0) - ours

@@ -1,4 +1,6 @@
-"""Latent states of a recording, with the neurons' embedding: a quick first look, and a model with uncertainty."""
+"""Latent states of a recording, with the neurons' embedding: a quick first look, and a model with
+uncertainty.
+"""
 
 from . import baseline as baseline
 from . import heldout as heldout

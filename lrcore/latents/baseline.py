@@ -20,11 +20,12 @@ def fit(
     cosines: int = 10,
     rounds: int = 2,
 ) -> Float[np.ndarray, "trial time neuron"]:
-    r"""Expected counts a bin of every trial, time and neuron, $C_{ist}=\lambda_{is}\,f_i(t)$, learned from training trials.
+    r"""Expected counts a bin of every trial, time and neuron, $C_{ist}=\lambda_{is}\,f_i(t)$, learned from
+    training trials.
 
-    $\lambda_{is}$ is a mean over neighbouring training trials with Gaussian weights, trial s itself left out, of a width in trials that
-    makes left-out counts most likely, for each neuron; $\log f_i$ is a sum of raised cosines of log time (Poisson regression).
-    Trials are taken in the order of the recording.
+    $\lambda_{is}$ is a mean over neighbouring training trials with Gaussian weights, trial s itself left out,
+    of a width in trials that makes left-out counts most likely, for each neuron; $\log f_i$ is a sum of
+    raised cosines of log time (Poisson regression). Trials are taken in the order of the recording.
 
     **Arguments**
 
@@ -48,8 +49,8 @@ def fit(
     silent = by_trial[chosen].sum(axis=0) == 0
     if silent.any():
         raise ValueError(
-            f"recording: expected neurons that spike in the training trials, got {silent.sum()} silent of {neurons}: "
-            "leave them out with recording.select_neurons"
+            f"recording: expected neurons that spike in the training trials, got {silent.sum()} silent of "
+            f"{neurons}: leave them out with recording.select_neurons"
         )
     basis = _cosines(time, recording.bin_width, checks.count("cosines", cosines, least=0))
     course = np.ones((time, neurons))
@@ -68,7 +69,8 @@ def click_history(
 ) -> Float[np.ndarray, "trial time feature"]:
     """Inputs seen through raised cosines of the log time since: regressors of a GLM.
 
-    - `inputs`: (trial, time, input). `longest`: seconds that are looked back. One feature for each input and cosine.
+    - `inputs`: (trial, time, input). `longest`: seconds that are looked back. One feature for each input and
+      cosine.
 
     Source: Pillow et al. (2008), Nature 454, 995.
 
@@ -93,11 +95,13 @@ def regress(
     train: ArrayLike | None = None,
     prior: float = 10.0,
 ) -> Float[np.ndarray, "trial time neuron"]:
-    r"""Expected counts $C_{ist}\,e^{w_i\cdot x_{st}+w_{i0}}$: a baseline times what features explain, by Poisson regression on training trials.
+    r"""Expected counts $C_{ist}\,e^{w_i\cdot x_{st}+w_{i0}}$: a baseline times what features explain, by
+    Poisson regression on training trials.
 
     **Arguments**
 
-    - `level`: C (trial, time, neuron), of `fit`. `features`: x (trial, time, feature), of all trials; `prior`: precision of w.
+    - `level`: C (trial, time, neuron), of `fit`. `features`: x (trial, time, feature), of all trials;
+      `prior`: precision of w.
 
     **Raises** `ValueError` for features of another shape.
 
@@ -173,7 +177,9 @@ def _constant(counts, exposure, chosen):
 
 
 def _levels(counts, exposure, chosen):
-    """(trial, neuron) from neighbouring training trials, the width of each neuron by the left-out likelihood."""
+    """(trial, neuron) from neighbouring training trials, the width of each neuron by the left-out
+    likelihood.
+    """
     at = np.arange(len(counts))
     constant = _constant(counts, exposure, chosen)
     best = np.full(counts.shape[1], -np.inf)

@@ -16,24 +16,26 @@ from .latents import Latents
 
 
 def smooth(recording, rank: int, *, width=None) -> Latents:
-    r"""Factor analysis of smoothed, variance-stabilised counts: latents that are quick, plain, and a little too small.
+    r"""Factor analysis of smoothed, variance-stabilised counts: latents that are quick, plain, and a little
+    too small.
 
-    1. Counts of each trial are smoothed in time by a Gaussian of standard deviation `width`, normalised at the
-       ends of the trial, and stabilised: $2\sqrt{y+3/8}$ (Anscombe) of the count in the window's effective length.
+    1. Counts of each trial are smoothed in time by a Gaussian of standard deviation `width`, normalised at
+       the ends of the trial, and stabilised: $2\sqrt{y+3/8}$ (Anscombe) of the count in the window's
+       effective length.
     2. Factor analysis over all valid bins; posterior means, whitened over the valid bins.
-    3. Axis 1 along the difference between the two choices in the last 0.1 s, the larger label positive. The other
-       axes, or all where there are not two choices, by the share of variance that they explain.
+    3. Axis 1 along the difference between the two choices in the last 0.1 s, the larger label positive. The
+       other axes, or all where there are not two choices, by the share of variance that they explain.
     4. Each neuron's read-out of these latents: for spikes Poisson regression,
-       $y_{it}\sim\mathrm{Poisson}(\Delta t\,s_i\,\mathrm{softplus}(m_i\cdot z_t+d_i))$, by Fisher scoring; for rates
-       (not stabilised) least squares, $r_{it}\approx m_i\cdot z_t+d_i$.
+       $y_{it}\sim\mathrm{Poisson}(\Delta t\,s_i\,\mathrm{softplus}(m_i\cdot z_t+d_i))$, by Fisher scoring;
+       for rates (not stabilised) least squares, $r_{it}\approx m_i\cdot z_t+d_i$.
 
-    Scale, m and d of a neuron trade off against each other (softplus is nearly linear, or exponential, over the
-    range that a neuron uses), so a prior $d_i\sim\mathcal N(0,1)$ settles what the counts leave open; where they say
-    nothing, $d_i\approx0$ and $s_i$ is the mean rate divided by $\log 2$.
+    Scale, m and d of a neuron trade off against each other (softplus is nearly linear, or exponential, over
+    the range that a neuron uses), so a prior $d_i\sim\mathcal N(0,1)$ settles what the counts leave open;
+    where they say nothing, $d_i\approx0$ and $s_i$ is the mean rate divided by $\log 2$.
 
-    **Bias.** Posterior means shrink towards zero where spikes say little, and smoothing blurs quick changes. Drifts
-    regressed on them are too small (errors in variables: on rat sessions a slope of about 0.8) and may have other
-    fixed points than the truth. Use these latents to look and to start from, not to measure.
+    **Bias.** Posterior means shrink towards zero where spikes say little, and smoothing blurs quick changes.
+    Drifts regressed on them are too small (errors in variables: on rat sessions a slope of about 0.8) and may
+    have other fixed points than the truth. Use these latents to look and to start from, not to measure.
 
     **Arguments**
 
@@ -43,10 +45,12 @@ def smooth(recording, rank: int, *, width=None) -> Latents:
 
     **Returns** `Latents`.
 
-    **Raises** `ValueError` for a rank beyond the number of neurons or beyond what they share, fewer valid bins than neurons, a width in the
-    wrong unit, neurons that are constant within the trials; `TypeError` for anything but a `Recording`.
+    **Raises** `ValueError` for a rank beyond the number of neurons or beyond what they share, fewer valid
+    bins than neurons, a width in the wrong unit, neurons that are constant within the trials; `TypeError` for
+    anything but a `Recording`.
 
-    Source: Anscombe (1948), Biometrika 35, 246; Yu et al. (2009), J. Neurophysiol. 102, 614 (two-stage methods).
+    Source: Anscombe (1948), Biometrika 35, 246; Yu et al. (2009), J. Neurophysiol. 102, 614 (two-stage
+    methods).
 
     >>> import jax.random as jr
     >>> from lrcore.recording import clicks_session
@@ -74,8 +78,8 @@ def smooth(recording, rank: int, *, width=None) -> Latents:
         raise ValueError(f"recording: expected more valid time bins than its {n} neurons, got {mask.sum()}")
     if recording.constant.any():
         raise ValueError(
-            f"recording: expected neurons that vary, got {int(recording.constant.sum())} constant of {n}: use "
-            "recording.drop_constant()"
+            f"recording: expected neurons that vary, got {int(recording.constant.sum())} constant of {n}: "
+            "use recording.drop_constant()"
         )
     features = _smoothed(recording.signal, mask, width / recording.bin_width, counted)[mask]
     z, loadings = _factors(features, rank)
@@ -111,10 +115,13 @@ def white_factors(
     decision: int = 1,
     width: float = 0.05,
 ) -> Float[np.ndarray, "trial time rank"]:
-    """White latents (trial, time, rank) from factor analysis of what is smoothed and, for spikes, of what a baseline leaves.
+    """White latents (trial, time, rank) from factor analysis of what is smoothed and, for spikes, of what a
+    baseline leaves.
 
-    - `baseline`: (trial, time, neuron), expected counts a bin. `width`: of the smoothing of spikes, in seconds.
-    - `decision`: so many axes come first in which the two choices differ over the course of a trial, if there are two.
+    - `baseline`: (trial, time, neuron), expected counts a bin. `width`: of the smoothing of spikes, in
+      seconds.
+    - `decision`: so many axes come first in which the two choices differ over the course of a trial, if there
+      are two.
 
     >>> from lrcore.recording import clicks_session
     >>> import jax.random as jr
@@ -172,15 +179,17 @@ def _factors(
     shared = int((np.linalg.eigvalsh(covariance) > 1e-6).sum())
     if shared < rank:
         raise ValueError(
-            f"rank: expected at most {shared}, the dimensions in which these {n} neurons share variance, got {rank}: "
-            "lower the rank or record more neurons"
+            f"rank: expected at most {shared}, the dimensions in which these {n} neurons share variance, got "
+            f"{rank}: lower the rank or record more neurons"
         )
     mixing = np.linalg.cholesky(covariance)
     return np.linalg.solve(mixing, z.T).T, mixing.T @ analysis.components_
 
 
 def _rotation(z, loadings, recording: Recording, decision: int = 1) -> Float[np.ndarray, "rank rank"]:
-    """Orthonormal axes as columns: the choice direction if there is one, more of them if asked for, then by explained variance."""
+    """Orthonormal axes as columns: the choice direction if there is one, more of them if asked for, then by
+    explained variance.
+    """
     axes = np.linalg.svd(loadings, full_matrices=False)[0]
     axes = axes * np.sign((axes.T @ loadings).sum(axis=1) + 1e-12)
     labels = [] if recording.choices is None else np.unique(recording.choices)
@@ -205,7 +214,9 @@ def _rotation(z, loadings, recording: Recording, decision: int = 1) -> Float[np.
 
 
 def _apart(z, recording: Recording, right) -> Float[np.ndarray, "time rank"]:
-    """Mean of the trials that end right minus that of the others, bin by bin, by the number of trials that are that long."""
+    """Mean of the trials that end right minus that of the others, bin by bin, by the number of trials that
+    are that long.
+    """
     bins = np.broadcast_to(np.arange(recording.n_time), recording.mask.shape)[recording.mask]
     sums, counts = (np.zeros((2, recording.n_time, *shape)) for shape in ((z.shape[1],), ()))
     np.add.at(sums, (right.astype(int), bins), z)

@@ -1,4 +1,6 @@
-"""Latents with uncertainty: a state-space model fitted to a recording by variational EM, and applied to other trials."""
+"""Latents with uncertainty: a state-space model fitted to a recording by variational EM, and applied to other
+trials.
+"""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -35,19 +37,19 @@ from .state_space import (
 _DAMPING = 0.7
 # Paths of each trial at which the drift is fitted: eight leave less noise in it than the data do.
 _PATHS = 8
-# Of the drift in each iteration of the second half: a mean over the last few, which the paths' noise enters less
-# (stochastic EM).
+# Of the drift in each iteration of the second half: a mean over the last few, which the paths' noise enters
+# less (stochastic EM).
 _SHARE = 0.2
-# Iterations before noise and memory are fitted: EM moves them slowly, and the smooth latents it starts from say too
-# little noise.
+# Iterations before noise and memory are fitted: EM moves them slowly, and the smooth latents it starts from
+# say too little noise.
 _HELD = 10
 
 
 class StateSpaceFit(eqx.Module):
     """A state-space model of a recording, made by `fit`.
 
-    - `model`: `StateSpace`; `posterior`: `Posterior` of the recording's trials; `baseline`: expected counts a bin
-      (trial, time, neuron), or None for rates.
+    - `model`: `StateSpace`; `posterior`: `Posterior` of the recording's trials; `baseline`: expected counts a
+      bin (trial, time, neuron), or None for rates.
     - `change`: (iteration,), root mean square change of the posterior means.
     """
 
@@ -59,7 +61,9 @@ class StateSpaceFit(eqx.Module):
 
     @property
     def latents(self) -> Latents:
-        """Posterior means of the decision as `Latents`, to look at. Regress on `.steps(key)`, not on these."""
+        """Posterior means of the decision as `Latents`, to look at. Regress on `.steps(key)`, not on
+        these.
+        """
         return self._latents(self.posterior.mean)
 
     def sample(self, key: PRNGKeyArray) -> Latents:
@@ -69,9 +73,9 @@ class StateSpaceFit(eqx.Module):
     def steps(self, key: PRNGKeyArray, count: int = 4) -> Steps:
         r"""Steps along paths drawn from the posterior: a regression on them has no errors in variables.
 
-        $z_t\sim p(z_t\mid y)$ and $Y_t=\big(\mathbb E[z_{t+1}\mid z_t,y]-(1-\alpha)z_t\big)/\alpha$, along `count` paths of each
-        trial, with the inputs as the model was given them (late by its lag). Posterior means in place of these shrink the
-        drift and move its fixed points.
+        $z_t\sim p(z_t\mid y)$ and $Y_t=\big(\mathbb E[z_{t+1}\mid z_t,y]-(1-\alpha)z_t\big)/\alpha$, along
+        `count` paths of each trial, with the inputs as the model was given them (late by its lag). Posterior
+        means in place of these shrink the drift and move its fixed points.
         """
         rank, alpha = self.model.rank, self.model.alpha
         data = self._observed()
@@ -93,8 +97,9 @@ class StateSpaceFit(eqx.Module):
     def embedding(self) -> Embedding:
         r"""m, b and d of every neuron: how it reads the decision, the inputs, and its bias.
 
-        b is one Fisher step from 0 in $h=m\cdot z+b\cdot u+d$ with the latents as they are and a weak prior. The latents have taken up most
-        of what inputs do, so that b is small and ill-determined; without inputs there is none.
+        b is one Fisher step from 0 in $h=m\cdot z+b\cdot u+d$ with the latents as they are and a weak prior.
+        The latents have taken up most of what inputs do, so that b is small and ill-determined; without
+        inputs there is none.
         """
         m = self.model.m[:, : self.model.rank]
         b = None
@@ -103,7 +108,8 @@ class StateSpaceFit(eqx.Module):
         return Embedding(m, b, self.model.d if self.model.bias else None)
 
     def with_network(self, network: LowRankNetwork) -> "StateSpaceFit":
-        r"""The same read-out and noise with the drift of a network of `tanh` neurons, in the model's own coordinates.
+        r"""The same read-out and noise with the drift of a network of `tanh` neurons, in the model's own
+        coordinates.
 
         **Raises** `ValueError` for another activation, rank or number of inputs.
         """
@@ -114,8 +120,8 @@ class StateSpaceFit(eqx.Module):
             (expected[0], 0),
         ):
             raise ValueError(
-                f"network: expected tanh neurons of rank {expected[0]} with {expected[1]} inputs or none, got "
-                f"{network.activation}, rank {network.rank}, {embedding.n_inputs} inputs"
+                f"network: expected tanh neurons of rank {expected[0]} with {expected[1]} inputs or none, "
+                f"got {network.activation}, rank {network.rank}, {embedding.n_inputs} inputs"
             )
         b = jnp.zeros((network.n_neurons, expected[1])) if embedding.b is None else embedding.b
         d = jnp.zeros(network.n_neurons) if embedding.d is None else embedding.d
@@ -168,34 +174,42 @@ def fit(
 ) -> StateSpaceFit:
     r"""Posterior latents and a low-rank model of spikes or rates, by variational EM.
 
-    One iteration: (1) every bin's observations as a Gaussian in z (expected gradient and Fisher information under the posterior
-    so far, damped), the drift linearised over the posterior, a Kalman smoother; (2) paths drawn from it, weighted by the drift as it
-    is (`weighted_paths`): a linearised one would wear bends off the drift, step by step, and with them fixed points; (3) a Fisher step
-    for m and d; n by ridge regression of $(z_{t+1}-(1-\alpha)z_t)/\alpha$ on the features **along these paths**: posterior means would
-    shrink the drift; covariances in closed form. The latents are kept white.
+    One iteration: (1) every bin's observations as a Gaussian in z (expected gradient and Fisher information
+    under the posterior so far, damped), the drift linearised over the posterior, a Kalman smoother; (2) paths
+    drawn from it, weighted by the drift as it is (`weighted_paths`): a linearised one would wear bends off
+    the drift, step by step, and with them fixed points; (3) a Fisher step for m and d; n by ridge regression
+    of $(z_{t+1}-(1-\alpha)z_t)/\alpha$ on the features **along these paths**: posterior means would shrink
+    the drift; covariances in closed form. The latents are kept white.
 
     **Arguments**
 
     - `recording`: spikes (Poisson) or rates (Gaussian).
-    - `rank`: of the decision; `nuisance`: further dimensions with a linear memory and no inputs, for trial gain and shared noise.
+    - `rank`: of the decision; `nuisance`: further dimensions with a linear memory and no inputs, for trial
+      gain and shared noise.
     - `alpha`: $\Delta t/\tau$; by default with $\tau$ = 0.1 s.
-    - `activation`: $\phi$ of the read-out; "softplus" for spikes and "linear" for rates by default. `bias`: fit $d_i$.
-    - `baseline`: (trial, time, neuron), expected counts a bin without z; by default each neuron's mean. See `lr.baseline`.
-    - `lag`: bins by which inputs act late. `features`: random ones of F; `ridge`: relative to their mean square.
-    - `q`: EM starts from Q = q I, of white latents, and stays near it. With much less it finds no attractors; with more, flows are smoothed
-      and stable points drawn together (studies/README.md).
-    - `same_start`: all trials begin at the same decision state, to a variance of 0.02 of that over all bins; False to
-      estimate how they begin.
+    - `activation`: $\phi$ of the read-out; "softplus" for spikes and "linear" for rates by default. `bias`:
+      fit $d_i$.
+    - `baseline`: (trial, time, neuron), expected counts a bin without z; by default each neuron's mean. See
+      `lr.baseline`.
+    - `lag`: bins by which inputs act late. `features`: random ones of F; `ridge`: relative to their mean
+      square.
+    - `q`: EM starts from Q = q I, of white latents, and stays near it. With much less it finds no attractors;
+      with more, flows are smoothed and stable points drawn together (studies/README.md).
+    - `same_start`: all trials begin at the same decision state, to a variance of 0.02 of that over all bins;
+      False to estimate how they begin.
     - `start`: latents to start from, of rank `rank + nuisance`; by default those of factor analysis.
 
-    **Raises** `ValueError` for a rank that the neurons cannot carry, a baseline that is not positive or of another shape.
+    **Raises** `ValueError` for a rank that the neurons cannot carry, a baseline that is not positive or of
+    another shape.
 
-    Source: Kalman smoothing with conjugate-computation variational inference, Khan & Lin (2017), AISTATS; drifts
-    linearised as in Särkkä (2013), Bayesian Filtering and Smoothing, section 6; the ridge step is Kim et al. (2026), section 3.
+    Source: Kalman smoothing with conjugate-computation variational inference, Khan & Lin (2017), AISTATS;
+    drifts linearised as in Särkkä (2013), Bayesian Filtering and Smoothing, section 6; the ridge step is Kim
+    et al. (2026), section 3.
 
     >>> import jax.random as jr
     >>> from lrcore.recording import clicks_session
-    >>> found = fit(clicks_session(jr.key(0), n_trials=30).recording, 2, key=jr.key(1), iterations=2, progress=False)
+    >>> data = clicks_session(jr.key(0), n_trials=30).recording
+    >>> found = fit(data, 2, key=jr.key(1), iterations=2, progress=False)
     >>> found.posterior.mean.shape
     (30, 100, 2)
     """
@@ -274,12 +288,14 @@ def infer(
     neurons: ArrayLike | None = None,
     iterations: int = 8,
 ) -> StateSpaceFit:
-    """The posterior of other trials, from all neurons, from some, or from none, by a model that stays as it is.
+    """The posterior of other trials, from all neurons, from some, or from none, by a model that stays as it
+    is.
 
     **Arguments**
 
     - `recording`: of the same neurons. `baseline`: (trial, time, neuron), of these trials.
-    - `neurons`: boolean mask (neuron,) of those that are observed; none of them is a prediction from the inputs alone.
+    - `neurons`: boolean mask (neuron,) of those that are observed; none of them is a prediction from the
+      inputs alone.
     """
     if recording.n_neurons != len(found.model.d):
         raise ValueError(

@@ -29,21 +29,24 @@ def from_rates(
 ) -> Latents:
     r"""Latents and embedding from rates alone: $\min\sum_{it}\big(r_{it}-\phi(m_i\cdot z_t+d_i)\big)^2$.
 
-    1. Start. Clean rates: potentials $\phi^{-1}(r)$ and their first R principal axes. Noisy ones: those of the rates.
+    1. Start. Clean rates: potentials $\phi^{-1}(r)$ and their first R principal axes. Noisy ones: those of
+       the rates.
     2. Gauss-Newton steps in $z_t$ and in $(m_i,d_i)$ in turn, until the error stays.
-    3. Gauge: $\frac1N\sum_im_im_i^\top=I$, axes along the principal axes of the latents, largest first, and $\sum_im_{ik}^3>0$.
+    3. Gauge: $\frac1N\sum_im_im_i^\top=I$, axes along the principal axes of the latents, largest first, and
+       $\sum_im_{ik}^3>0$.
 
     **Arguments**
 
     - `recording`: a `Recording` of rates.
     - `rank`: R. `activation`: $\phi$ of the recorded neurons; for clean rates one with an inverse.
-    - `bias`: fit $d_i$ as well. The latents then have mean zero: where the leak puts the origin of z, only the dynamics say.
+    - `bias`: fit $d_i$ as well. The latents then have mean zero: where the leak puts the origin of z, only
+      the dynamics say.
     - `noisy`: rates may leave the range of $\phi$.
 
     **Returns** `Latents`, with `activation` that of the neurons and scale 1.
 
-    **Raises** `ValueError` for spikes, rates outside the range of $\phi$ (with how many), an activation without inverse, a rank
-    beyond the number of neurons.
+    **Raises** `ValueError` for spikes, rates outside the range of $\phi$ (with how many), an activation
+    without inverse, a rank beyond the number of neurons.
 
     Source: ours.
 
@@ -97,9 +100,10 @@ def halves(
 ) -> Steps:
     r"""Steps from two random halves of the neurons, for a regression without errors in variables.
 
-    The errors of an estimate $\hat z_t$ enter $X_t=\phi(m\cdot\hat z_t)$ and $Y_t=(\hat z_{t+1}-(1-\alpha)\hat z_t)/\alpha$
-    together, and a fit takes them for a drift back to where states are frequent. Noise of different neurons is independent:
-    X from one half and Y from the other have no error in common.
+    The errors of an estimate $\hat z_t$ enter $X_t=\phi(m\cdot\hat z_t)$ and
+    $Y_t=(\hat z_{t+1}-(1-\alpha)\hat z_t)/\alpha$ together, and a fit takes them for a drift back to where
+    states are frequent. Noise of different neurons is independent: X from one half and Y from the other have
+    no error in common.
 
     **Arguments**
 
@@ -194,7 +198,9 @@ def _solve(weights, gradient, design):
 
 
 def _gauge(z, m, d, bias: bool):
-    """m white, axes along the latents' principal axes, third moments of m positive; with biases latents of mean 0."""
+    """m white, axes along the latents' principal axes, third moments of m positive; with biases latents of
+    mean 0.
+    """
     if bias:
         centre = z.mean(axis=0)
         z, d = z - centre, d + m @ centre

@@ -1,4 +1,6 @@
-"""Held-out evidence: what a state-space model says of neurons, trials and choices that it was not fitted to."""
+"""Held-out evidence: what a state-space model says of neurons, trials and choices that it was not fitted
+to.
+"""
 
 from collections.abc import Sequence
 from concurrent.futures import Executor
@@ -18,12 +20,12 @@ from .fitting import StateSpaceFit
 class Fold(eqx.Module):
     """One fold: the model of its training trials, and what it says of the test trials.
 
-    - `train`, `test`: (trial,) indices. `fit`: `StateSpaceFit` of the training trials; `held`: the same model on the test trials, seeing
-      all neurons.
-    - `neurons`: (trial, time, neuron), expected counts a bin of the test trials, each group of neurons from the others; `inputs`: from
-      the inputs alone; `level`: from the baseline.
-    - `choice`: (trial,) log odds of the larger choice in the test trials, from the latent at their end; `choice_inputs`: from the latent
-      that the inputs alone drive; None without two choices.
+    - `train`, `test`: (trial,) indices. `fit`: `StateSpaceFit` of the training trials; `held`: the same model
+      on the test trials, seeing all neurons.
+    - `neurons`: (trial, time, neuron), expected counts a bin of the test trials, each group of neurons from
+      the others; `inputs`: from the inputs alone; `level`: from the baseline.
+    - `choice`: (trial,) log odds of the larger choice in the test trials, from the latent at their end;
+      `choice_inputs`: from the latent that the inputs alone drive; None without two choices.
     """
 
     train: Int[np.ndarray, " training"]
@@ -40,10 +42,11 @@ class Fold(eqx.Module):
 class Evaluation(eqx.Module):
     """Folds of a recording, made by `evaluate`, and their scores.
 
-    - `scores`: by name, (fold,). Bits per spike over each neuron's mean rate in training trials: `"time"`, of the baseline; `"neurons"`,
-      of neurons from others (co-smoothing); `"inputs"`, from the inputs alone. Areas under the ROC curve: `"choice"` and
-      `"choice_inputs"`.
-    - `psth`: (neuron,) share of variance of the histograms by choice that the co-smoothed rates explain, test trials of all folds together.
+    - `scores`: by name, (fold,). Bits per spike over each neuron's mean rate in training trials: `"time"`, of
+      the baseline; `"neurons"`, of neurons from others (co-smoothing); `"inputs"`, from the inputs alone.
+      Areas under the ROC curve: `"choice"` and `"choice_inputs"`.
+    - `psth`: (neuron,) share of variance of the histograms by choice that the co-smoothed rates explain, test
+      trials of all folds together.
     """
 
     folds: tuple[Fold, ...]
@@ -65,11 +68,13 @@ class Evaluation(eqx.Module):
 
 
 def bits_per_spike(recording: Recording, expected: ArrayLike, reference: ArrayLike) -> float:
-    r"""$\frac1{\log2}\big(\log p(y\mid\lambda)-\log p(y\mid\lambda_0)\big)$ per spike, Poisson, over the valid bins.
+    r"""$\frac1{\log2}\big(\log p(y\mid\lambda)-\log p(y\mid\lambda_0)\big)$ per spike, Poisson, over the
+    valid bins.
 
     **Arguments**
 
-    - `expected`: $\lambda$ (trial, time, neuron), counts a bin; `reference`: $\lambda_0$, the same or (neuron,).
+    - `expected`: $\lambda$ (trial, time, neuron), counts a bin; `reference`: $\lambda_0$, the same or
+      (neuron,).
 
     >>> counts = np.random.default_rng(0).poisson(0.1, (20, 50, 3))
     >>> data = Recording(spikes=counts, bin_width=0.01)
@@ -89,7 +94,8 @@ def bits_per_spike(recording: Recording, expected: ArrayLike, reference: ArrayLi
 def co_smoothing(
     found: StateSpaceFit, recording: Recording, level: ArrayLike, *, groups: int = 4
 ) -> Float[np.ndarray, "trial time neuron"]:
-    """Expected counts a bin of every neuron from the others: neuron i is in group i modulo `groups`, and each is predicted from the rest.
+    """Expected counts a bin of every neuron from the others: neuron i is in group i modulo `groups`, and each
+    is predicted from the rest.
 
     - `level`: baseline of these trials, as for `lr.latents.infer`.
     """
@@ -115,8 +121,8 @@ def evaluate(
 ) -> Evaluation:
     """Fit a state-space model to each fold's training trials and score it on the others.
 
-    Folds are those of scikit-learn's `KFold(folds, shuffle=True, random_state=0)`. The baseline (`lr.baseline.fit`) is learned from the
-    training trials too.
+    Folds are those of scikit-learn's `KFold(folds, shuffle=True, random_state=0)`. The baseline
+    (`lr.baseline.fit`) is learned from the training trials too.
 
     **Arguments**
 
@@ -138,7 +144,8 @@ def evaluate(
         raise ValueError("recording: expected spikes, got rates: bits per spike need counts")
     if recording.n_trials < 20:
         raise ValueError(
-            f"recording: expected at least 20 trials to hold some out, got {recording.n_trials}: fit without folds, by lr.latents.fit"
+            f"recording: expected at least 20 trials to hold some out, got {recording.n_trials}: fit without "
+            "folds, by lr.latents.fit"
         )
     splits = list(KFold(folds, shuffle=True, random_state=0).split(np.arange(recording.n_trials)))
     chosen = range(folds) if only is None else only
@@ -172,7 +179,8 @@ def score(recording: Recording, folds: Sequence[Fold]) -> dict[str, Float[np.nda
 def select(
     recording: Recording, candidates: Sequence[dict], *, key: PRNGKeyArray, score: str = "neurons", **options
 ) -> tuple[int, Float[np.ndarray, "candidate fold"]]:
-    """Which options predict held-out neurons best: the first candidate within one paired standard error, over folds, of the best.
+    """Which options predict held-out neurons best: the first candidate within one paired standard error, over
+    folds, of the best.
 
     **Arguments**
 
@@ -223,7 +231,9 @@ def judge(
 
 
 def _odds(fit: StateSpaceFit, held: StateSpaceFit, choices):
-    """Log odds of the larger choice (trial,), by logistic regression on the decision at the end of a trial; 0 where that is not finite."""
+    """Log odds of the larger choice (trial,), by logistic regression on the decision at the end of a trial; 0
+    where that is not finite.
+    """
     from sklearn.linear_model import LogisticRegression
 
     ends = []

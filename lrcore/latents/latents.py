@@ -43,7 +43,9 @@ class Latents(eqx.Module):
         return checks.inside(self.lengths, self.z.shape[1])
 
     def rates(self) -> Float[Array, "trial time neuron"]:
-        """The rates that the latents and the embedding say, in Hz (in the unit of the recording for rates)."""
+        """The rates that the latents and the embedding say, in Hz (in the unit of the recording for
+        rates).
+        """
         return self.scale[None, None] * resolve(self.activation)(self.embedding.potential(self.z))
 
     def steps(self, *, tau: float = 0.1, inputs: bool = False) -> Steps:

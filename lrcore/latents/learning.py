@@ -1,4 +1,6 @@
-"""What a state-space model learns from the posterior of its states: the M-step, and the gauge of the latents."""
+"""What a state-space model learns from the posterior of its states: the M-step, and the gauge of the
+latents.
+"""
 
 import equinox as eqx
 import jax
@@ -35,7 +37,8 @@ def read_out(model: StateSpace, posterior: Posterior, data: Observed) -> StateSp
     parts = (posterior.mean, posterior.covariance, *per_trial(data))
     (fisher, slope, squares), _ = jax.lax.scan(one, zero, parts)
     fisher = fisher.reshape(n, dim + 1, dim + 1)
-    # A prior of standard deviation 1 on every weight: nothing where there are spikes, and no blow-up where there are few.
+    # A prior of standard deviation 1 on every weight: nothing where there are spikes, and no blow-up where
+    # there are few.
     now = jnp.concatenate([model.m, model.d[:, None]], axis=1)
     prior = jnp.ones(dim + 1)
     if not model.counted:
@@ -77,7 +80,9 @@ def input_weights(model: StateSpace, posterior: Posterior, data: Observed) -> Fl
 def dynamics(
     model: StateSpace, posterior: Posterior, drawn: tuple[Array, Array], data: Observed, ridge, held, share
 ) -> StateSpace:
-    """n by ridge regression along weighted paths, `share` of it new; noise, memory and start in closed form."""
+    """n by ridge regression along weighted paths, `share` of it new; noise, memory and start in closed
+    form.
+    """
     rank, alpha = model.rank, model.alpha
     mask = data.mask[:, 1:]
     count = mask.sum()
@@ -127,7 +132,9 @@ def dynamics(
 
 @eqx.filter_jit
 def whiten(model: StateSpace, posterior: Posterior, sites, drawn: tuple[Array, Array], mask: Array):
-    """Latents white over all valid bins, each nuisance dimension of variance 1; m and d follow. n and q have to be fitted again."""
+    """Latents white over all valid bins, each nuisance dimension of variance 1; m and d follow. n and q have
+    to be fitted again.
+    """
     rank, dim = model.rank, model.m.shape[1]
     weight = mask / mask.sum()
     centre = jnp.einsum("st,std->d", weight, posterior.mean)

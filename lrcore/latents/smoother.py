@@ -1,6 +1,7 @@
 """Paths of states: a Kalman smoother of many trials at once, draws from what it finds, and their weights.
 
-Under a nonlinear drift the smoother's posterior is one of a linearised step. Its draws are weighted by what that left out.
+Under a nonlinear drift the smoother's posterior is one of a linearised step. Its draws are weighted by what
+that left out.
 """
 
 import equinox as eqx
@@ -11,7 +12,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 
 class Posterior(eqx.Module):
-    r"""Gaussian posterior of the latents given the observations, a Markov chain in time. Decision dimensions first, nuisance after.
+    r"""Gaussian posterior of the latents given the observations, a Markov chain in time. Decision dimensions
+    first, nuisance after.
 
     - `mean`: (trial, time, dim); `covariance`: (trial, time, dim, dim).
     - `gain`: (trial, time - 1, dim, dim), $B_t$ in $\mathbb E[z_{t+1}\mid z_t,y]=\mu_{t+1}+B_t(z_t-\mu_t)$.
@@ -32,17 +34,20 @@ class Posterior(eqx.Module):
 
 
 def smooth(first, moves: tuple, precision: Array, shift: Array) -> Posterior:
-    r"""Kalman smoother of $z_{t+1}=A_tz_t+c_t+\varepsilon_t$ with evidence $\propto\exp(s_t\cdot z-\frac12z^\top J_tz)$ about each state.
+    r"""Kalman smoother of $z_{t+1}=A_tz_t+c_t+\varepsilon_t$ with evidence
+    $\propto\exp(s_t\cdot z-\frac12z^\top J_tz)$ about each state.
 
     **Arguments**
 
     - `first`: mean (dim,) and covariance (dim, dim) of the first state.
-    - `moves`: $A$ (time - 1, dim, dim, trial), $c$ (time - 1, dim, trial), covariance of $\varepsilon$ (time - 1, dim, dim, trial).
+    - `moves`: $A$ (time - 1, dim, dim, trial), $c$ (time - 1, dim, trial), covariance of $\varepsilon$ (time
+      - 1, dim, dim, trial).
     - `precision`: $J$ (trial, time, dim, dim); `shift`: $s$ (trial, time, dim).
 
     Source: Särkkä (2013), Bayesian Filtering and Smoothing, sections 4.3 and 8.2.
     """
-    # The trial is the last axis inside: states have few dimensions, and all trials then move in one vector instruction.
+    # The trial is the last axis inside: states have few dimensions, and all trials then move in one vector
+    # instruction.
     precision, shift = precision.transpose(1, 2, 3, 0), shift.transpose(1, 2, 0)
     trials = shift.shape[-1]
 
@@ -157,13 +162,16 @@ def weighted_paths(
     r"""Draws of each trial's path with importance weights that sum to 1 over the draws.
 
     The smoother took the step to be $A_tz+c_t$ with noise $Q_t$. A path that it drew has the weight
-    $$w\propto\prod_t\frac{\mathcal N\big(z_{t+1};f(z_t),Q\big)}{\mathcal N\big(z_{t+1};A_tz_t+c_t,Q_t\big)},$$
+    $$w\propto\prod_t
+      \frac{\mathcal N\big(z_{t+1};f(z_t),Q\big)}{\mathcal N\big(z_{t+1};A_tz_t+c_t,Q_t\big)},$$
     in the decision alone: evidence and nuisance are in both and cancel.
 
     **Arguments**
 
-    - `moves`: $A$ (trial, time - 1, dim, dim), $c$ (trial, time - 1, dim), $Q_t$ (trial, time - 1, dim, dim) of the smoother.
-    - `step`: $f$ of states (trial, time - 1, rank); `q`: $Q$ (rank, rank). `mask`: (trial, time - 1), of the steps.
+    - `moves`: $A$ (trial, time - 1, dim, dim), $c$ (trial, time - 1, dim), $Q_t$ (trial, time - 1, dim, dim)
+      of the smoother.
+    - `step`: $f$ of states (trial, time - 1, rank); `q`: $Q$ (rank, rank). `mask`: (trial, time - 1), of the
+      steps.
 
     Source: importance sampling from a Gaussian approximation, Shephard & Pitt (1997), Biometrika 84, 653.
     """
@@ -202,10 +210,11 @@ def resampled(
 
 
 def expected(posterior: Posterior, moves: tuple, step, z: Array) -> Float[Array, "trial step dim"]:
-    r"""$\mathbb E[z_{t+1}\mid z_t,y]$ at states `z` (trial, time, dim): the smoother's, moved by what the step is off its linearisation.
+    r"""$\mathbb E[z_{t+1}\mid z_t,y]$ at states `z` (trial, time, dim): the smoother's, moved by what the
+    step is off its linearisation.
 
-    With $K_t=\mathrm{Cov}(z_{t+1}\mid z_t,y)\,Q_t^{-1}$, the share of the step that the observations leave to the dynamics,
-    it is $\mu_{t+1}+B_t(z_t-\mu_t)+K_t\big(f(z_t)-A_tz_t-c_t\big)$.
+    With $K_t=\mathrm{Cov}(z_{t+1}\mid z_t,y)\,Q_t^{-1}$, the share of the step that the observations leave to
+    the dynamics, it is $\mu_{t+1}+B_t(z_t-\mu_t)+K_t\big(f(z_t)-A_tz_t-c_t\big)$.
     """
     a, offset, noise = moves
     away = (z - posterior.mean)[:, :-1, :, None]

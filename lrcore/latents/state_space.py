@@ -27,13 +27,17 @@ class StateSpace(eqx.Module):
 
     $$z_{t+1}=(1-\alpha)z_t+\alpha F(z_t,u_{t-\ell})+\varepsilon_t,\qquad x_{t+1}=a\,x_t+\eta_t,\qquad
       h_{it}=m_i\cdot(z_t,x_t)+d_i$$
-    $$y_{it}\sim\mathrm{Poisson}\big(C_{it}\,\phi(h_{it})/\phi(0)\big)\quad\text{or}\quad y_{it}\sim\mathcal N\big(\phi(h_{it}),s_i^2\big)$$
+    $$y_{it}\sim\mathrm{Poisson}\big(C_{it}\,\phi(h_{it})/\phi(0)\big)\quad\text{or}\quad
+      y_{it}\sim\mathcal N\big(\phi(h_{it}),s_i^2\big)$$
 
-    with $F(z,u)=\sum_jn_j\tanh(w_j\cdot z+v_j\cdot u+c_j)$ of fixed random w, v and c, and nuisance x that has no part in the decision.
+    with $F(z,u)=\sum_jn_j\tanh(w_j\cdot z+v_j\cdot u+c_j)$ of fixed random w, v and c, and nuisance x that
+    has no part in the decision.
 
     - `m` (neuron, dim), `d` (neuron,), `variance` (neuron,) $s_i^2$ of rates.
-    - `n` (feature, rank), `features` (feature, rank + input + 1); `q` (rank, rank), covariance of $\varepsilon$.
-    - `a`, `q_nuisance`: (nuisance,). `mean0`: (dim,), mean of the first state; `v0`: (rank, rank), its covariance.
+    - `n` (feature, rank), `features` (feature, rank + input + 1); `q` (rank, rank), covariance of
+      $\varepsilon$.
+    - `a`, `q_nuisance`: (nuisance,). `mean0`: (dim,), mean of the first state; `v0`: (rank, rank), its
+      covariance.
     """
 
     m: Float[Array, "neuron dim"]
@@ -75,7 +79,8 @@ class StateSpace(eqx.Module):
 class Observed(eqx.Module):
     """What the model sees of a recording.
 
-    - `y` (trial, time, neuron), counts or rates; `c`: $C_{it}$, the same or (1, 1, 1); `u` (trial, time, input), late by the lag.
+    - `y` (trial, time, neuron), counts or rates; `c`: $C_{it}$, the same or (1, 1, 1); `u` (trial, time,
+      input), late by the lag.
     - `mask` (trial, time), 1 in valid bins; `seen` (neuron,), 1 for neurons that are observed.
     """
 
@@ -121,7 +126,9 @@ def inputs_of(recording: Recording, lag: int) -> Float[Array, "trial time input"
 def observed(
     recording: Recording, baseline: ArrayLike | None, lag: int, neurons: ArrayLike | None = None
 ) -> Observed:
-    """A recording as the model sees it; `neurons` is a mask (neuron,) of those that are observed, all by default."""
+    """A recording as the model sees it; `neurons` is a mask (neuron,) of those that are observed, all by
+    default.
+    """
     return Observed(
         y=jnp.asarray(recording.signal, jnp.float32),
         c=jnp.ones((1, 1, 1)) if baseline is None else jnp.asarray(baseline),
@@ -153,7 +160,9 @@ def _spread(covariance, m):
 
 
 def expected_scores(model: StateSpace, mean, covariance, y: Array, c):
-    """Expected gradient and Fisher information of a potential, (time, neuron) each, and the expected error squared."""
+    """Expected gradient and Fisher information of a potential, (time, neuron) each, and the expected error
+    squared.
+    """
     phi = relative_activation(model)
     centre = mean @ model.m.T + model.d[None]
     deviation = jnp.sqrt(jnp.maximum(_spread(covariance, model.m), 0.0))
@@ -201,7 +210,8 @@ def no_sites(posterior: Posterior) -> Sites:
 def gaussian_sites(model: StateSpace, posterior: Posterior, data: Observed) -> Sites:
     r"""The observations of each bin as a Gaussian in z, $\propto\exp(s_t\cdot z-\frac12z^\top J_tz)$.
 
-    $$J_t=\sum_i\mathbb E[I_{it}]\,m_im_i^\top,\qquad s_t=\sum_i\mathbb E[\partial_h\log p(y_{it}\mid h_{it})]\,m_i+J_t\mu_t$$
+    $$J_t=\sum_i\mathbb E[I_{it}]\,m_im_i^\top,\qquad
+      s_t=\sum_i\mathbb E[\partial_h\log p(y_{it}\mid h_{it})]\,m_i+J_t\mu_t$$
 
     with expectations under the posterior so far and $I$ the Fisher information of a potential.
 
@@ -266,7 +276,8 @@ def smoothed(
     stationary = model.q_nuisance / jnp.maximum(1 - model.a**2, 1e-3)
     first = jnp.diag(jnp.concatenate([jnp.zeros(rank), stationary])).at[:rank, :rank].set(model.v0)
     a, offset, noise = linearised(model, posterior, u)
-    # Beyond a trial's end nothing is seen and an unstable drift would run away; what stands there does not act back.
+    # Beyond a trial's end nothing is seen and an unstable drift would run away; what stands there does not
+    # act back.
     inside = mask[:, 1:].T[..., None] > 0
     a = jnp.where(inside[..., None], a, (1 - model.alpha) * jnp.eye(dim)[None, None])
     offset = jnp.where(inside, offset, 0.0)

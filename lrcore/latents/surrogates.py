@@ -16,10 +16,12 @@ from .state_space import inputs_of
 
 
 def shuffled(recording: Recording, key: PRNGKeyArray, *, block: int = 16) -> Recording:
-    """Each neuron's spikes from other trials, of nearly the same length: no neuron knows of another, of the inputs or of the choice.
+    """Each neuron's spikes from other trials, of nearly the same length: no neuron knows of another, of the
+    inputs or of the choice.
 
-    Trials in order of their length are cut into blocks, trimmed to the shortest of the block, and permuted within it, for each neuron on
-    its own. Single neurons keep their rates and their course in time; what is shared within a trial is gone.
+    Trials in order of their length are cut into blocks, trimmed to the shortest of the block, and permuted
+    within it, for each neuron on its own. Single neurons keep their rates and their course in time; what is
+    shared within a trial is gone.
 
     - `block`: trials that are permuted among each other.
 
@@ -53,15 +55,16 @@ def shuffled(recording: Recording, key: PRNGKeyArray, *, block: int = 16) -> Rec
 def surrogate(
     found: StateSpaceFit, key: PRNGKeyArray, *, drift: Callable | None = None
 ) -> tuple[Recording, Float[np.ndarray, "trial time rank"]]:
-    r"""Spikes simulated from a fitted model, with its read-out, noise, baseline and inputs, and a drift of one's own.
+    r"""Spikes simulated from a fitted model, with its read-out, noise, baseline and inputs, and a drift of
+    one's own.
 
     **Arguments**
 
-    - `drift`: $F(z,u)$ of states (trial, rank) and lagged inputs (trial, input): `linear(found, key)`, `bistable(found, key)[0]`,
-      that of a network, or by default the model's.
+    - `drift`: $F(z,u)$ of states (trial, rank) and lagged inputs (trial, input): `linear(found, key)`,
+      `bistable(found, key)[0]`, that of a network, or by default the model's.
 
-    **Returns** the recording, and the true latents of the decision. A choice is what a simulated trial ends nearer to: where the fitted
-    trials of one choice end on average, or those of the other.
+    **Returns** the recording, and the true latents of the decision. A choice is what a simulated trial ends
+    nearer to: where the fitted trials of one choice end on average, or those of the other.
 
     >>> from lrcore import latents
     >>> from lrcore.recording import clicks_session
@@ -96,7 +99,8 @@ def surrogate(
 
 
 def linear(found: StateSpaceFit, key: PRNGKeyArray) -> Callable:
-    """The linear drift F = A z + B u + c closest to a fitted model's, by least squares over posterior draws; made stable where it is not.
+    """The linear drift F = A z + B u + c closest to a fitted model's, by least squares over posterior draws;
+    made stable where it is not.
 
     >>> from lrcore import latents
     >>> from lrcore.recording import clicks_session
@@ -120,10 +124,11 @@ def linear(found: StateSpaceFit, key: PRNGKeyArray) -> Callable:
 
 
 def bistable(found: StateSpaceFit, key: PRNGKeyArray, *, steep: float = 1.5) -> tuple[Callable, np.ndarray]:
-    r"""A drift with one stable point where the trials of each choice end on average, a saddle half-way, and the inputs of a fitted model.
+    r"""A drift with one stable point where the trials of each choice end on average, a saddle half-way, and
+    the inputs of a fitted model.
 
-    Along the line through the two points, with $s$ from -1 to 1 between them, $F$ is $\tanh(\gamma s)/\tanh\gamma$; across it, the state
-    decays at half the leak. Inputs act as in `linear`.
+    Along the line through the two points, with $s$ from -1 to 1 between them, $F$ is
+    $\tanh(\gamma s)/\tanh\gamma$; across it, the state decays at half the leak. Inputs act as in `linear`.
 
     - `steep`: $\gamma$, the steepness.
 
@@ -169,7 +174,9 @@ def _ends(found: StateSpaceFit) -> list | None:
 
 
 def _choices(found: StateSpaceFit, path) -> np.ndarray | None:
-    """The choice of each simulated trial, by the end it is nearer to; those of the recording where it does not have two."""
+    """The choice of each simulated trial, by the end it is nearer to; those of the recording where it does
+    not have two.
+    """
     ends, choices = _ends(found), found.recording.choices
     if ends is None or choices is None:
         return choices

@@ -39,29 +39,33 @@ class Session(NamedTuple):
 
 
 def clicks_session(key: PRNGKeyArray, n_trials: int = 400, n_neurons: int = 80) -> Session:
-    r"""A synthetic session of the Poisson-Clicks task: a rat hears clicks left and right and goes where there were more.
+    r"""A synthetic session of the Poisson-Clicks task: a rat hears clicks left and right and goes where there
+    were more.
 
-    A network of rank 2 decides. In bins of $\Delta t$ = 10 ms, with $\tau$ = 0.1 s and $\alpha=\Delta t/\tau=0.1$,
+    A network of rank 2 decides. In bins of $\Delta t$ = 10 ms, with $\tau$ = 0.1 s and
+    $\alpha=\Delta t/\tau=0.1$,
 
     $$z_{t+1} = (1-\alpha)\,z_t + \alpha F_N(z_t,u_t) + 0.06\,\varepsilon_t,\qquad
       F_N(z,u)=\tfrac1N\sum_i n_i\tanh(m_i\cdot z+b_i\cdot u+d_i),$$
     $$y_{it}\sim\mathrm{Poisson}\big(\Delta t\; s_i\,\mathrm{softplus}(m_i\cdot z_t+d_i)\big).$$
 
-    The neurons that are recorded are the network's own: spikes and recurrent dynamics read the latents through
-    the same m and d. $F_N$ has a stable point for each choice, at about $z_1=\pm1$, and a saddle between, where
-    trials start; clicks push along $z_1$ and, less, $z_2$. m (heavy-tailed), b and d are drawn, n is the
-    smallest one that makes these dynamics (a ridge regression on a grid of states and clicks).
+    The neurons that are recorded are the network's own: spikes and recurrent dynamics read the latents
+    through the same m and d. $F_N$ has a stable point for each choice, at about $z_1=\pm1$, and a saddle
+    between, where trials start; clicks push along $z_1$ and, less, $z_2$. m (heavy-tailed), b and d are
+    drawn, n is the smallest one that makes these dynamics (a ridge regression on a grid of states and
+    clicks).
 
-    As in the published sessions: a stereo click opens the trial in bin 0; then left and right clicks, 40 a second
-    together, with a log ratio of rates (`info["gamma"]`) of 0.5 to 3.5 to either side, for 0.2 to 1 s; the animal
-    leaves about 0.16 s later, at most 1 s is recorded; the choice is the sign of $z_1$ at the end, 1 for right.
-    Neurons spike at 2 to 30 Hz, median about 8.
+    As in the published sessions: a stereo click opens the trial in bin 0; then left and right clicks, 40 a
+    second together, with a log ratio of rates (`info["gamma"]`) of 0.5 to 3.5 to either side, for 0.2 to 1 s;
+    the animal leaves about 0.16 s later, at most 1 s is recorded; the choice is the sign of $z_1$ at the end,
+    1 for right. Neurons spike at 2 to 30 Hz, median about 8.
 
     **Arguments**
 
     - `key`: a jax random key; the same key gives the same session.
-    - `n_trials`: 10 or more, so that every neuron spikes. `n_neurons`: recorded neurons, 2 or more. The network consists of these, or of 80
-      if these are fewer, as it takes that many to make the two attractors at any key.
+    - `n_trials`: 10 or more, so that every neuron spikes. `n_neurons`: recorded neurons, 2 or more. The
+      network consists of these, or of 80 if these are fewer, as it takes that many to make the two attractors
+      at any key.
 
     **Returns** a `Session`: the recording, the latents, the network, the scale of the rates.
 
@@ -106,7 +110,9 @@ def clicks_session(key: PRNGKeyArray, n_trials: int = 400, n_neurons: int = 80) 
 
 
 def _deciding_network(rng, n_neurons: int) -> LowRankNetwork:
-    """Two choice attractors and a saddle between: n by ridge regression of the wanted drift on the neurons' rates."""
+    """Two choice attractors and a saddle between: n by ridge regression of the wanted drift on the neurons'
+    rates.
+    """
     m = rng.laplace(size=(n_neurons, 2)) * [0.3, 0.25]
     b = 0.5 * rng.standard_normal((n_neurons, 2))
     d = 0.7 * rng.standard_normal(n_neurons)

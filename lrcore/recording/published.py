@@ -41,25 +41,27 @@ class RatSession(NamedTuple):
 def rat_session(
     name: str, folder: str | os.PathLike | None = None, *, twin=None, drop_constant: bool = False
 ) -> Recording:
-    """A published session of a rat in the Poisson-Clicks task: from a folder of one's own, from the cache, or downloaded.
+    """A published session of a rat in the Poisson-Clicks task: from a folder of one's own, from the cache, or
+    downloaded.
 
-    Looked for in this order: `<folder>/rat/<name>.mat`, the cache of the operating system, the repository of the
-    paper. A download shows its progress, goes on where an earlier one broke off, and stands under its name only when
-    whole and of the registered SHA-256. It is kept in the folder where one is given and may be written to, else in the
-    cache. Files of registered sessions are checked wherever they lie; a file of one's own that is not registered is
-    read without a check.
+    Looked for in this order: `<folder>/rat/<name>.mat`, the cache of the operating system, the repository of
+    the paper. A download shows its progress, goes on where an earlier one broke off, and stands under its
+    name only when whole and of the registered SHA-256. It is kept in the folder where one is given and may be
+    written to, else in the cache. Files of registered sessions are checked wherever they lie; a file of one's
+    own that is not registered is read without a check.
 
     **Arguments**
 
     - `name`: such as `"T176_2018_05_03"`; `registry()` has the names that can be downloaded.
     - `folder`: default is the environment variable `LRCORE_DATA`.
-    - `twin`: a jax random key: where the session is not at hand and cannot be fetched, return the recording of
-      `clicks_session(twin)` instead, with a `UserWarning` that it is synthetic. Other failures are raised all the same.
+    - `twin`: a jax random key: where the session is not at hand and cannot be fetched, return the recording
+      of `clicks_session(twin)` instead, with a `UserWarning` that it is synthetic. Other failures are raised
+      all the same.
     - `drop_constant`: as for the recording.
 
-    **Raises** `FileNotFoundError` for a name that is in no folder and not registered; `ConnectionError` without
-    network; `ImportError` without pooch, where a download is needed; `ValueError` for a file whose SHA-256 is another,
-    and as `Recording.from_mat`; `OSError` when the disk is full.
+    **Raises** `FileNotFoundError` for a name that is in no folder and not registered; `ConnectionError`
+    without network; `ImportError` without pooch, where a download is needed; `ValueError` for a file whose
+    SHA-256 is another, and as `Recording.from_mat`; `OSError` when the disk is full.
 
     Source: data of Luo, Kim et al. (2025), Nature: `data/processed_data/recordings` of
     github.com/Brody-Lab/decision_dynamics_commitment (Apache-2.0).
@@ -115,7 +117,8 @@ def find_rat_session(folder: str | os.PathLike | None = None) -> str | None:
 
 
 def registry() -> dict[str, str]:
-    """SHA-256 of the published sessions by file name, from `registry.txt`; `python -m lrcore.recording.published add` extends it.
+    """SHA-256 of the published sessions by file name, from `registry.txt`;
+    `python -m lrcore.recording.published add` extends it.
 
     >>> sorted(registry())[0]
     'T176_2018_05_03.mat'
@@ -133,9 +136,10 @@ def _session_file(file, folder) -> Path:
     if known is None:
         names = ", ".join(name.removesuffix(".mat") for name in registry())
         raise FileNotFoundError(
-            f"{file.removesuffix('.mat')}: expected a session that is published, {names}, or one in a folder of your "
-            f"own{f', got no {own}' if own else ''}: put its file into rat/ of the folder that {FOLDER_VARIABLE} "
-            "names; to check and share others, python -m lrcore.recording.published add FILE"
+            f"{file.removesuffix('.mat')}: expected a session that is published, {names}, or one in a folder "
+            f"of your own{f', got no {own}' if own else ''}: put its file into rat/ of the folder that "
+            f"{FOLDER_VARIABLE} names; to check and share others, python -m lrcore.recording.published add "
+            "FILE"
         )
     try:
         import pooch
@@ -154,8 +158,8 @@ def _session_file(file, folder) -> Path:
             raise
         raise OSError(
             error.errno,
-            f"{target}: expected room for a session, got a full disk: free some and call again, it goes on from "
-            f"{target.name}.part; or name a folder elsewhere in {FOLDER_VARIABLE}",
+            f"{target}: expected room for a session, got a full disk: free some and call again, it goes on "
+            f"from {target.name}.part; or name a folder elsewhere in {FOLDER_VARIABLE}",
         ) from error
     return target
 
@@ -190,8 +194,8 @@ def _download(address, target, known) -> None:
             broken = isinstance(error, requests.exceptions.ChunkedEncodingError)
             if not broken or attempt == ATTEMPTS - 1:
                 raise ConnectionError(
-                    f"{address}: expected to download it, got {type(error).__name__}: {_or_folder(target.name)}; or "
-                    "use clicks_session, or twin=key, for a synthetic one"
+                    f"{address}: expected to download it, got {type(error).__name__}: "
+                    f"{_or_folder(target.name)}; or use clicks_session, or twin=key, for a synthetic one"
                 ) from None
     try:
         _checked(partial, known)
@@ -217,8 +221,8 @@ def _checked(path, known) -> Path:
     found = _sha256(path)
     if found != known:
         raise ValueError(
-            f"{path}: expected the published file, {known}, got {found}: it was changed, or is another session; remove "
-            "it to fetch it again"
+            f"{path}: expected the published file, {known}, got {found}: it was changed, or is another "
+            "session; remove it to fetch it again"
         )
     return path
 

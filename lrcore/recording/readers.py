@@ -103,8 +103,8 @@ def nwb(path, *, bin_width, choice, clicks, photostimulus, neurons) -> dict:
         inputs = np.stack([_binned(times, starts, lengths, bin_width) for times in sides], axis=-1)
         if any(len(times) for times in sides) and not inputs.any():
             raise ValueError(
-                f"{path}: expected the times of {' and '.join(clicks)} in seconds of the session, got none within a "
-                "trial: if they are counted from the start of the trial, add start_time to them"
+                f"{path}: expected the times of {' and '.join(clicks)} in seconds of the session, got none "
+                "within a trial: if they are counted from the start of the trial, add start_time to them"
             )
     return {
         "spikes": np.stack([_binned(times, starts, lengths, bin_width) for times in units], axis=-1),
@@ -118,7 +118,9 @@ def nwb(path, *, bin_width, choice, clicks, photostimulus, neurons) -> dict:
 
 
 def _usable(path, reasons) -> Shaped[np.ndarray, " chosen"]:
-    """Indices of the trials with nothing against them; warns how many are left out for the first reason against."""
+    """Indices of the trials with nothing against them; warns how many are left out for the first reason
+    against.
+    """
     n_trials = len(next(iter(reasons.values())))
     kept, counts = np.ones(n_trials, bool), []
     for why, against in reasons.items():
@@ -273,7 +275,9 @@ def _mat_trial(trial) -> dict:
 
 
 def _read_nwb(path, wanted, clicks, neurons):
-    """Spike times and names of the units, the wanted columns of the trials table, times of each kind of click or None."""
+    """Spike times and names of the units, the wanted columns of the trials table, times of each kind of click
+    or None.
+    """
     expected = "an NWB file with units and trials"
     _present(path, expected)
     try:
@@ -305,14 +309,16 @@ def _read_nwb(path, wanted, clicks, neurons):
     missing = [name for name, times in zip(clicks, sides, strict=True) if times is None]
     if missing and len(missing) < len(clicks):
         raise ValueError(
-            f"{path}: expected all of {', '.join(clicks)} or none, got no {', '.join(missing)}: name what the file "
-            "has with clicks=(left, right)"
+            f"{path}: expected all of {', '.join(clicks)} or none, got no {', '.join(missing)}: name what "
+            "the file has with clicks=(left, right)"
         )
     return spikes, [str(name) for name in names], columns, None if missing or not sides else sides
 
 
 def _events(file, columns, name):
-    """Times of the events of that name: in the trials table, else a series anywhere in the file; None without."""
+    """Times of the events of that name: in the trials table, else a series anywhere in the file; None
+    without.
+    """
     if name in columns:
         ragged = [np.atleast_1d(np.asarray(times, float)) for times in columns[name]]
         return np.concatenate(ragged) if ragged else np.zeros(0)

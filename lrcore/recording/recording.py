@@ -18,7 +18,8 @@ PLAUSIBLE_RATES = (0.05, 500.0)
 
 
 class Recording(eqx.Module):
-    """What was recorded: counts or rates of N neurons in S trials of up to T time bins, and what went with them.
+    """What was recorded: counts or rates of N neurons in S trials of up to T time bins, and what went with
+    them.
 
     **Arguments** (by name; give exactly one of `spikes` and `rates`)
 
@@ -90,8 +91,8 @@ class Recording(eqx.Module):
         n_trials, n_time, n_neurons = signal.shape
         if n_trials < 2:
             raise ValueError(
-                f"{name}: expected at least two trials, got one (shape {signal.shape} of (trial, time, neuron)): "
-                "cut a continuous recording into trials"
+                f"{name}: expected at least two trials, got one (shape {signal.shape} of (trial, time, "
+                "neuron)): cut a continuous recording into trials"
             )
         self.lengths = checks.lengths(lengths, n_trials, n_time)
         mask = checks.inside(self.lengths, n_time)
@@ -178,10 +179,12 @@ class Recording(eqx.Module):
         return ~(different & self.mask[:, :, None]).any(axis=(0, 1))
 
     def psth(self, chosen: ArrayLike | None = None, *, sigma=0.05, least=5) -> tuple[np.ndarray, np.ndarray]:
-        r"""Peri-stimulus time histogram: the mean over trials of the smoothed rate, and its standard error, in Hz.
+        r"""Peri-stimulus time histogram: the mean over trials of the smoothed rate, and its standard error,
+        in Hz.
 
-        Each trial is smoothed with the past half of a Gaussian, $w_k\propto e^{-(k\,\Delta t)^2/2\sigma^2}$ for $k\ge0$, so
-        that nothing is seen before it happens, over its own bins; the mean at a time is over the trials that last till then.
+        Each trial is smoothed with the past half of a Gaussian, $w_k\propto e^{-(k\,\Delta t)^2/2\sigma^2}$
+        for $k\ge0$, so that nothing is seen before it happens, over its own bins; the mean at a time is over
+        the trials that last till then.
 
         **Arguments**
 
@@ -306,15 +309,17 @@ class Recording(eqx.Module):
         """Read a published session of rats in the Poisson-Clicks task, 10 ms bins from the stereo click on.
 
         `inputs` (trial, time, 2) are the numbers of left and right clicks in each bin. The stereo click that
-        opens a trial stands in both, in bin 0, as it does in the files; clicks after the trial's last bin
-        are left out; a session without any has no inputs. `choices` are 0 (left) and 1 (right). `info` has `gamma`, the log ratio of right to left
-        click rate, and `onsets`, the stereo click's time in the session in seconds. Trials with
-        photostimulation and trials of fewer than two bins are left out, with a warning that counts them.
+        opens a trial stands in both, in bin 0, as it does in the files; clicks after the trial's last bin are
+        left out; a session without any has no inputs. `choices` are 0 (left) and 1 (right). `info` has
+        `gamma`, the log ratio of right to left click rate, and `onsets`, the stereo click's time in the
+        session in seconds. Trials with photostimulation and trials of fewer than two bins are left out, with
+        a warning that counts them.
 
         **Raises** `FileNotFoundError`; `ValueError`, naming the file, for one that is truncated, of another
         kind, without usable trials, or with what a recording refuses.
 
-        Source: format of github.com/Brody-Lab/decision_dynamics_commitment, for Luo, Kim et al. (2025), Nature.
+        Source: format of github.com/Brody-Lab/decision_dynamics_commitment, for Luo, Kim et al. (2025),
+        Nature.
         """
         found = readers.mat(path)
         with readers.naming(path):
@@ -332,29 +337,30 @@ class Recording(eqx.Module):
         neurons: ArrayLike = "unit_name",
         drop_constant: bool = False,
     ) -> "Recording":
-        """Read a session in an NWB file: spikes of its units in the bins of its trials; needs `pip install "lrcore[nwb]"`.
+        """Read a session in an NWB file: spikes of its units in the bins of its trials; needs
+        `pip install "lrcore[nwb]"`.
 
-        A trial runs from `start_time` to `stop_time` of the trials table, in whole bins; what is left at its end is not
-        read. All times are seconds of the session, as NWB has them. `info["onsets"]` are the start times, and
-        `info["gamma"]` is the column of that name, where there is one.
+        A trial runs from `start_time` to `stop_time` of the trials table, in whole bins; what is left at its
+        end is not read. All times are seconds of the session, as NWB has them. `info["onsets"]` are the start
+        times, and `info["gamma"]` is the column of that name, where there is one.
 
         **Arguments**
 
         - `bin_width`: in seconds.
-        - `choice`: the column with 0 or left, 1 or right. Without the column there are no choices; trials where it is
-          empty or NaN are left out.
-        - `clicks`: names of the events that are the inputs, one input each: a ragged column of the trials table, or
-          anything in the file with that name and with timestamps, such as a `TimeSeries` in `stimulus`. Where the
-          file has none of them, there are no inputs.
+        - `choice`: the column with 0 or left, 1 or right. Without the column there are no choices; trials
+          where it is empty or NaN are left out.
+        - `clicks`: names of the events that are the inputs, one input each: a ragged column of the trials
+          table, or anything in the file with that name and with timestamps, such as a `TimeSeries` in
+          `stimulus`. Where the file has none of them, there are no inputs.
         - `photostimulus`: a column that is true, or not NaN, in trials to leave out.
         - `neurons`: the column of the units table that names them; without it, the units' ids.
         - `drop_constant`: as for the recording.
 
         Trials that are left out, and those of fewer than two bins, are counted in a warning.
 
-        **Raises** `ImportError` without pynwb; `FileNotFoundError`; `ValueError`, naming the file, for one that is
-        truncated, of another kind, without units, without trials, with click times that are not the session's, or
-        with what a recording refuses.
+        **Raises** `ImportError` without pynwb; `FileNotFoundError`; `ValueError`, naming the file, for one
+        that is truncated, of another kind, without units, without trials, with click times that are not the
+        session's, or with what a recording refuses.
 
         Source: the NWB format, nwb-schema.readthedocs.io.
         """

@@ -47,8 +47,8 @@ def in_order(name, signal, lengths, inputs, choices, neurons) -> None:
     order = max(orders, key=lambda order: _spread(signal)[order[2]])
     message = (
         f"{name}: expected {name} of shape (trial, time, neuron), got {signal.shape}: by the "
-        f"{', '.join(evidence)} this seems to be ({', '.join(AXES[order.index(i)] for i in range(3))}): move the "
-        f"{'neuron' if order[2] != 2 else 'trial'} axis {'last' if order[2] != 2 else 'first'}, "
+        f"{', '.join(evidence)} this seems to be ({', '.join(AXES[order.index(i)] for i in range(3))}): move "
+        f"the {'neuron' if order[2] != 2 else 'trial'} axis {'last' if order[2] != 2 else 'first'}, "
         f"np.transpose({name}, {order})"
     )
     if agrees(signal.shape, strictly=False):
@@ -63,10 +63,10 @@ def neurons_last(spikes) -> None:
     other = int(spread[:2].argmax())
     if spread[other] > 0.1 and spread[other] > 10 * spread[2]:
         raise ValueError(
-            f"spikes: expected spikes of shape (trial, time, neuron), got {spikes.shape}, where mean counts differ "
-            f"far more along axis {other} (relative variance {spread[other]:.2g}) than along the last "
-            f"({max(spread[2], 0):.2g}): move the neuron axis last, np.moveaxis(spikes, {other}, -1); if the axes "
-            "are right, give `lengths`"
+            f"spikes: expected spikes of shape (trial, time, neuron), got {spikes.shape}, where mean counts "
+            f"differ far more along axis {other} (relative variance {spread[other]:.2g}) than along the last "
+            f"({max(spread[2], 0):.2g}): move the neuron axis last, np.moveaxis(spikes, {other}, -1); if the "
+            "axes are right, give `lengths`"
         )
 
 
@@ -113,8 +113,8 @@ def counts(signal) -> Int[np.ndarray, "trial time neuron"]:
         if bad.any():
             first = tuple(int(i) for i in np.argwhere(bad)[0])
             raise ValueError(
-                f"spikes: expected whole counts of spikes per bin, got {int(bad.sum())} {word} values, the first "
-                f"{signal[first]:g} at (trial, time, neuron) = {first}: give rates as `rates`"
+                f"spikes: expected whole counts of spikes per bin, got {int(bad.sum())} {word} values, the "
+                f"first {signal[first]:g} at (trial, time, neuron) = {first}: give rates as `rates`"
             )
     most = int(signal.max())
     kinds = [kind for kind in (np.int8, np.int16, np.int32) if most <= np.iinfo(kind).max]
@@ -130,8 +130,8 @@ def plausible(rate, bin_width, bounds) -> None:
     # Of the two ways to be wrong by 1000, name the one that would make the rates plausible.
     better = bin_width * 1000 if rate > high else bin_width / 1000
     raise ValueError(
-        f"spikes: expected a mean rate of {low:g} to {high:g} Hz, got {rate:.3g} Hz in bins of {bin_width:g} s: "
-        f"bin_width is in seconds (10 ms is 0.01); is it {better:g}? If the rates are right, widen "
+        f"spikes: expected a mean rate of {low:g} to {high:g} Hz, got {rate:.3g} Hz in bins of {bin_width:g} "
+        f"s: bin_width is in seconds (10 ms is 0.01); is it {better:g}? If the rates are right, widen "
         "`plausible_rates`"
     )
 
@@ -139,8 +139,8 @@ def plausible(rate, bin_width, bounds) -> None:
 def inputs(value, mask) -> Float[np.ndarray, "trial time input"]:
     if np.ndim(value) == 2:
         raise ValueError(
-            f"inputs: expected axes (trial, time, input), got an array of shape {np.shape(value)}: for one input add "
-            "the axis, inputs[:, :, None]"
+            f"inputs: expected axes (trial, time, input), got an array of shape {np.shape(value)}: for one "
+            "input add the axis, inputs[:, :, None]"
         )
     sizes = dict(zip(AXES, mask.shape, strict=False))
     value = np.asarray(checks.array("inputs", value, ("trial", "time", "input"), sizes=sizes, padded=True))

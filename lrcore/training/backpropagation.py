@@ -1,4 +1,6 @@
-"""Low-rank networks trained by backpropagation through time: on recorded trajectories (LINT), and on tasks."""
+"""Low-rank networks trained by backpropagation through time: on recorded trajectories (LINT), and on
+tasks.
+"""
 
 import functools
 
@@ -19,12 +21,15 @@ from .tasks import Task
 
 
 class Trained(eqx.Module):
-    """Networks trained from several seeds on one recording, made by `on_recording`, or on one task, made by `on_task`.
+    """Networks trained from several seeds on one recording, made by `on_recording`, or on one task, made by
+    `on_task`.
 
     - `networks`: one `LowRankNetwork` a seed. `starts`: (seed, trial, rank), the latents at the first bin.
     - `readouts`: (seed, neuron, output) of a task, output $\\frac1N\\sum_iw_ir_i$; None for recordings.
-    - `losses`: (update,), mean training loss over seeds; `error`: (seed,), mean square error of all trials at the end.
-    - `stopped`: as in `lr.optimize.Fit`. A seed that exploded alone has an `error` that is not finite, and its last weights.
+    - `losses`: (update,), mean training loss over seeds; `error`: (seed,), mean square error of all trials at
+      the end.
+    - `stopped`: as in `lr.optimize.Fit`. A seed that exploded alone has an `error` that is not finite, and
+      its last weights.
     """
 
     networks: tuple[LowRankNetwork, ...]
@@ -36,7 +41,9 @@ class Trained(eqx.Module):
 
 
 class _Model(eqx.Module):
-    """The weights of all seeds: m, n (seed, neuron, rank), b (.., input), d (seed, neuron), w (.., output), z0 (seed, trial, rank)."""
+    """The weights of all seeds: m, n (seed, neuron, rank), b (.., input), d (seed, neuron), w (.., output),
+    z0 (seed, trial, rank).
+    """
 
     m: Array
     n: Array
@@ -77,25 +84,27 @@ def on_recording(
     $$\min_{m,n,b,d}\ \frac1{STN}\sum_{sti}\big(r_{sti}-\hat r_{sti}\big)^2,\qquad
       z_{t+1}=z_t+\alpha\big(-z_t+F_N(z_t,u_t)\big)$$
 
-    by Adam and backpropagation through the R latent numbers of each step. Neurons of the network are the recorded ones; bins
-    beyond a trial's length do not count.
+    by Adam and backpropagation through the R latent numbers of each step. Neurons of the network are the
+    recorded ones; bins beyond a trial's length do not count.
 
     **Arguments**
 
-    - `recording`: a `Recording` of rates, with the inputs if there are any. `alpha`: bin width over time constant.
+    - `recording`: a `Recording` of rates, with the inputs if there are any. `alpha`: bin width over time
+      constant.
     - `bias`: train d as well.
-    - `start`: latents of the first bin: "given", the least-squares projection of the first potentials $\phi^{-1}(r)$ on m, or
-      "learned", a parameter of each trial, for noisy rates.
+    - `start`: latents of the first bin: "given", the least-squares projection of the first potentials
+      $\phi^{-1}(r)$ on m, or "learned", a parameter of each trial, for noisy rates.
     - `target`: compare "rates", or "potentials" $\phi^{-1}(r)$.
-    - `teacher_forcing`: every so many steps the latents are set to the projection of the recorded potentials; 0 for never.
-    - `seeds`: networks trained at once, from different initial weights of standard deviation `weights`, on the same batches. They
-      are divided among `jax.devices()`; `jax.config.update` with `jax_num_cpu_devices`, before any other use of JAX, makes
-      several of a processor's cores.
+    - `teacher_forcing`: every so many steps the latents are set to the projection of the recorded potentials;
+      0 for never.
+    - `seeds`: networks trained at once, from different initial weights of standard deviation `weights`, on
+      the same batches. They are divided among `jax.devices()`; `jax.config.update` with
+      `jax_num_cpu_devices`, before any other use of JAX, makes several of a processor's cores.
     - `penalty`: of the mean square of m, n and b, added to the loss.
     - `epochs`: passes over the trials, in batches of `batch_size`. Further `options` of `lr.optimize.fit`.
 
-    **Raises** `ValueError` for spikes, rates outside the range of $\phi$ where its inverse is needed (with how many), an
-    activation without inverse there; `FloatingPointError` when every seed explodes at once.
+    **Raises** `ValueError` for spikes, rates outside the range of $\phi$ where its inverse is needed (with
+    how many), an activation without inverse there; `FloatingPointError` when every seed explodes at once.
 
     Source: Valente, Pillow & Ostojic (2022), NeurIPS 35.
 
@@ -248,7 +257,9 @@ def _train(model, data, key, name, epochs, batch_size, learning_rate, progress, 
 
 @functools.cache
 def _adam(learning_rate: float, updates: int) -> optax.GradientTransformation:
-    """Adam with a falling rate, each seed's gradient clipped on its own, and stopped where it is not finite."""
+    """Adam with a falling rate, each seed's gradient clipped on its own, and stopped where it is not
+    finite.
+    """
 
     def clip(updates, state, params=None):
         def square(leaf):
@@ -305,7 +316,8 @@ def _errors(model: _Model, batch, key=None):
             z = project(batch["potentials"][:, 0], u[:, 0]) if z0 is None else z0[batch["trial"]].T
         start = z.T
 
-        # To compute the rates again is cheaper than to fetch them from memory; a scan keeps the two apart by itself.
+        # To compute the rates again is cheaper than to fetch them from memory; a scan keeps the two apart by
+        # itself.
         @functools.partial(jax.checkpoint, prevent_cse=False)
         def step(z, now):
             u, index, wanted, *recorded = now
@@ -337,8 +349,8 @@ def _over_devices(model: _Model) -> _Model:
     return eqx.filter_shard(model, NamedSharding(mesh, PartitionSpec("seed")))
 
 
-# The two products over the rank, one matrix-vector product each: on a processor, and over seeds, these take half the time
-# of matrices so thin. An outer product written as an einsum has such products for its gradient.
+# The two products over the rank, one matrix-vector product each: on a processor, and over seeds, these take
+# half the time of matrices so thin. An outer product written as an einsum has such products for its gradient.
 
 
 def _spread(values, weights) -> Float[Array, "trial neuron"]:

@@ -14,7 +14,8 @@ class Task(eqx.Module):
     """Trials of a task, in bins of the network's time step.
 
     - `inputs`: (trial, time, input). `targets`: (trial, time, output), wanted of the read-out.
-    - `weight`: (trial, time), 1 where the target counts, 0 where the read-out is free; 1 everywhere by default.
+    - `weight`: (trial, time), 1 where the target counts, 0 where the read-out is free; 1 everywhere by
+      default.
     - `labels`: (trial,), the condition of each trial; 0 by default.
 
     **Raises** `ValueError` for shapes that disagree.
@@ -52,8 +53,9 @@ def clicks(
 ) -> Task:
     """Perceptual decision: Poisson clicks left and right, and at the end the sign of their difference.
 
-    The read-out should be +1 for more clicks right and -1 for more left in the last `decide` bins, where there are no clicks.
-    Trials with equal numbers are not made. `labels` are the click differences, right minus left.
+    The read-out should be +1 for more clicks right and -1 for more left in the last `decide` bins, where
+    there are no clicks. Trials with equal numbers are not made. `labels` are the click differences, right
+    minus left.
 
     **Arguments**
 
@@ -86,9 +88,11 @@ def clicks(
 def delayed_match(
     key: PRNGKeyArray, n_trials: int = 256, *, pulse: int = 15, delay: int = 30, decide: int = 20
 ) -> Task:
-    """Delayed match to sample: two pulses, each of one of two stimuli, a delay between, and at the end: the same or not?
+    """Delayed match to sample: two pulses, each of one of two stimuli, a delay between, and at the end: the
+    same or not?
 
-    The read-out should be +1 where both were the same and -1 where not. `labels` are 2 * first + second, each 0 or 1.
+    The read-out should be +1 where both were the same and -1 where not. `labels` are 2 * first + second, each
+    0 or 1.
 
     >>> import jax.random as jr
     >>> delayed_match(jr.key(0), 10).inputs.shape
@@ -109,7 +113,8 @@ def delayed_match(
 
 
 def ring_memory(key: PRNGKeyArray, n_trials: int = 256, *, pulse: int = 15, delay: int = 65) -> Task:
-    r"""Memory of an angle: a pulse $(\cos\theta,\sin\theta)$, and from there on the read-out should say the same.
+    r"""Memory of an angle: a pulse $(\cos\theta,\sin\theta)$, and from there on the read-out should say the
+    same.
 
     `labels` are the angles in whole degrees.
 
