@@ -71,7 +71,8 @@ class Partner(ConnectivityDistribution):
         base = self.base.drift(z, u, activation=self.spectrum.activation)
         q = self.spectrum.shares[:, None] * self.change(self.spectrum.nodes)
         nodes, weights = (jnp.asarray(part, base.dtype) for part in (self.spectrum.nodes, q))
-        flat = (part.reshape(-1, part.shape[-1]) for part in (z, u))
+        count = int(np.prod(z.shape[:-1]))
+        flat = (part.reshape(count, part.shape[-1]) for part in (z, u))
         rates = population_rates(nodes, *flat, bias=self.bias, phi=resolve(self.spectrum.activation))
         return base + (rates @ weights).reshape(base.shape)
 

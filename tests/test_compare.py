@@ -10,8 +10,6 @@ from scipy.spatial.distance import cdist
 import lrcore as lr
 from lrcore import compare
 
-RNG = np.random.default_rng(0)
-
 
 def network(n=80, rank=2, seed=0) -> lr.LowRankNetwork:
     rng = np.random.default_rng(seed)
@@ -20,7 +18,8 @@ def network(n=80, rank=2, seed=0) -> lr.LowRankNetwork:
 
 
 def test_sinkhorn_is_half_the_optimal_assignment():
-    x, y = RNG.normal(size=(100, 2)), RNG.normal(size=(100, 2)) * [1, 2] + [1, 0]
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(100, 2)), rng.normal(size=(100, 2)) * [1, 2] + [1, 0]
     cost = cdist(x, y, "sqeuclidean") / 2
     exact = cost[linear_sum_assignment(cost)].mean()
     assert compare.sinkhorn(x, y) == pytest.approx(exact, rel=0.02)
@@ -28,7 +27,8 @@ def test_sinkhorn_is_half_the_optimal_assignment():
 
 def test_sinkhorn_is_the_formula_by_hand():
     """Entropic transport by plain iterations in numpy, debiased."""
-    x, y, epsilon = RNG.normal(size=(100, 2)), RNG.normal(size=(100, 2)) + 0.5, 0.5**2
+    rng = np.random.default_rng(0)
+    x, y, epsilon = rng.normal(size=(100, 2)), rng.normal(size=(100, 2)) + 0.5, 0.5**2
 
     def transport(x, y):
         cost = cdist(x, y, "sqeuclidean") / 2
@@ -43,10 +43,11 @@ def test_sinkhorn_is_the_formula_by_hand():
 
 
 def test_sinkhorn_of_a_shift_and_of_itself():
-    x = RNG.normal(size=(100, 2))
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(100, 2))
     assert compare.sinkhorn(x, x) == pytest.approx(0, abs=1e-4)
     assert compare.sinkhorn(x, x + [0.6, 0.8]) == pytest.approx(0.5, rel=0.01)
-    y = RNG.normal(size=(100, 2)) + 0.5
+    y = rng.normal(size=(100, 2)) + 0.5
     assert compare.sinkhorn(x, y) == pytest.approx(compare.sinkhorn(y, x), rel=0.01)
 
 
@@ -63,7 +64,7 @@ def test_dissimilarity_adds_both_terms():
 
 def test_lint_is_blind_to_what_sorting_forgets():
     p = network()
-    order = RNG.permutation(80)
+    order = np.random.default_rng(0).permutation(80)
     shuffled = lr.LowRankNetwork(p.m[order], p.n[order], p.b[order], p.d[order])
     assert compare.lint_dissimilarity(p, shuffled) == pytest.approx(0, abs=1e-6)
     # The part of n orthogonal to m is projected out.

@@ -12,6 +12,7 @@ from scipy.special import logsumexp
 
 import lrcore as lr
 from lrcore.activation import resolve
+from lrcore.distributions import Empirical, sobol
 
 
 def mixture(rank=2, n_inputs=1, bias=True, components=3, seed=0) -> lr.GaussianMixture:
@@ -153,7 +154,7 @@ def drawn():
 
 @pytest.mark.parametrize("bandwidth", [None, 0.3], ids=["Scott", "given"])
 def test_empirical_density_has_kernels_shaped_like_the_neurons(drawn, bandwidth):
-    p = lr.distributions.Empirical(drawn, bandwidth=bandwidth)
+    p = Empirical(drawn, bandwidth=bandwidth)
     points = np.concatenate([drawn.embedding.array, drawn.n], axis=1).astype(float)
     n, width = points.shape
     factor = stats.gaussian_kde(points.T).factor if bandwidth is None else bandwidth
@@ -177,7 +178,7 @@ def test_empirical_density_has_kernels_shaped_like_the_neurons(drawn, bandwidth)
 def test_empirical_of_dependent_coordinates():
     """Two coordinates on a line: no kernel of their shape has a density, one of each coordinate's spread does."""
     m = np.random.default_rng(0).normal(size=(30, 1)) @ np.array([[1.0, 2.0]])
-    p = lr.distributions.Empirical(lr.LowRankNetwork(m, m[:, ::-1]))
+    p = Empirical(lr.LowRankNetwork(m, m[:, ::-1]))
     assert np.isfinite(p.conditional_mean(m[:4])).all() and np.isfinite(p.sample(jr.key(0), 9).m).all()
 
 
@@ -185,7 +186,7 @@ def test_empirical_density_of_one_coordinate_each_is_scipys():
     """Uncorrelated points: scipy's full covariance is the diagonal one."""
     x, y = np.meshgrid([-1.0, 0.5, 2.0], [-2.0, 0.0, 1.0])
     net = lr.LowRankNetwork(x.reshape(-1, 1), y.reshape(-1, 1))
-    p = lr.distributions.Empirical(net)
+    p = Empirical(net)
     points = np.stack([x.ravel(), y.ravel()])
     # scipy divides the covariance by N - 1, ours by N.
     theirs = stats.gaussian_kde(points, lambda kde: kde.scotts_factor() * np.sqrt(8 / 9))
@@ -194,16 +195,69 @@ def test_empirical_density_of_one_coordinate_each_is_scipys():
 
 
 def test_empirical_samples(drawn):
-    bare = lr.distributions.Empirical(drawn, bandwidth=0.0).sample(jr.key(0), 5000)
+    bare = Empirical(drawn, bandwidth=0.0).sample(jr.key(0), 5000)
     rows = {tuple(row) for row in np.asarray(drawn.embedding.array)}
     assert {tuple(row) for row in np.asarray(bare.embedding.array)} == rows
-    blurred = lr.distributions.Empirical(drawn, bandwidth=0.5).sample(jr.key(0), 50_000)
+    blurred = Empirical(drawn, bandwidth=0.5).sample(jr.key(0), 50_000)
     expected = np.asarray(drawn.n).std(axis=0) * np.sqrt(1 + 0.5**2)
     np.testing.assert_allclose(np.asarray(blurred.n).std(axis=0), expected, rtol=0.03)
 
 
+@pytest.mark.parametrize("activation", ["tanh", "relu", "exp"])
+@pytest.mark.parametrize("shape", ["m, n", "all"])
+def test_empirical_drift_is_the_expectation_over_draws(shape, activation):
+    """Draws of a kernel by numpy, and those of the distribution itself."""
+    net = mixture(**SHAPES[shape]).sample(jr.key(5), 60)
+    p = Empirical(net, bandwidth=0.4)
+    rng = np.random.default_rng(3)
+    z, u = 0.5 * rng.normal(size=(4, p.rank)), 0.5 * rng.normal(size=(4, p.n_inputs))
+    points, root = np.asarray(p.points, float), np.asarray(p.root, float)
+    n_draws = 200_000
+    draws = points[rng.integers(len(points), size=n_draws)]
+    draws = draws + rng.normal(size=draws.shape) @ root.T
+    own = p.sample(jr.key(0), n_draws)
+    own = np.concatenate([own.embedding.array, own.n], axis=1).astype(float)
+    along = np.concatenate([z, u, np.ones((4, int(p.bias)))], axis=1)
+    drift = p.drift(z, u if p.n_inputs else None, activation=activation)
+    for x in (draws, own):
+        rates = np.asarray(resolve(activation)(jnp.asarray(x[:, : p.width] @ along.T)))
+        values = x[:, None, p.width :] * rates[..., None]
+        error = values.std(axis=0) / np.sqrt(n_draws)
+        assert (np.abs(drift - values.mean(axis=0)) < 5 * error + 1e-3).all()
+
+
+def test_drift_of_a_bare_bootstrap_is_that_of_its_network(drawn):
+    z, u = np.random.default_rng(0).normal(size=(2, 6, 2))
+    found = Empirical(drawn, bandwidth=0.0).drift(z, u[:, :1])
+    np.testing.assert_allclose(found, drawn.drift(z, u[:, :1]), atol=1e-4)
+
+
+def test_what_a_distribution_has_to_say():
+    """The base says nothing itself, and a distribution that leaves something out cannot be made."""
+
+    class Half(lr.ConnectivityDistribution):
+        rank: int = 2
+        n_inputs: int = 0
+        bias: bool = False
+
+        def sample(self, key, n_neurons):
+            return None
+
+    for kind in (lr.ConnectivityDistribution, Half):
+        with pytest.raises(TypeError, match="abstract"):
+            kind()
+
+
+def test_sobol_points_are_even_and_follow_the_generator():
+    one, same, other = (sobol(np.random.default_rng(seed), 200, 2) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(one, same)
+    assert one.shape == (200, 2) and (one != other).any() and 0 <= one.min() and one.max() <= 1
+    # Of 128 points, as many in each of eight strips.
+    assert (np.histogram(one[:128, 0], np.linspace(0, 1, 9))[0] == 16).all()
+
+
 def test_a_bare_bootstrap_has_no_density(drawn):
-    p = lr.distributions.Empirical(drawn, bandwidth=0.0)
+    p = Empirical(drawn, bandwidth=0.0)
     for ask in (
         lambda: p.conditional_mean(drawn.embedding),
         lambda: p.log_prob(drawn.m, drawn.b, drawn.d, drawn.n),
@@ -243,7 +297,7 @@ BAD = {
         "^n_neurons: expected at least 2, got 1",
     ),
     "negative bandwidth": (
-        lambda: lr.distributions.Empirical(mixture().sample(jr.key(0), 9), -1.0),
+        lambda: Empirical(mixture().sample(jr.key(0), 9), -1.0),
         "^bandwidth: expected",
     ),
 }

@@ -134,7 +134,7 @@ GAIN = np.array([[1.0, -0.5], [0.0, 2.0]])
 def regression() -> tuple:
     """x = A c + 3 + noise: the conditional is Gaussian. The noise is drawn anew in training, as in Connector."""
     c = rows(4000, 2, 1)
-    return Flow.fit(c @ GAIN + 3, c, noise=0.7, key=jr.key(0), steps=800, width=32, depth=2, progress=False)
+    return Flow.fit(c @ GAIN + 3, c, noise=0.7, key=jr.key(0), updates=800, width=32, depth=2, progress=False)
 
 
 def test_conditional_flow_learns_a_regression(regression):
@@ -161,7 +161,7 @@ def test_mean_is_the_average_over_samples(regression):
 
 def test_the_same_key_gives_the_same_flow():
     x = 2 + 3 * rows(300, 1)
-    options = {"steps": 20, "batch_size": 64, "width": 8, "depth": 1, "progress": False}
+    options = {"updates": 20, "batch_size": 64, "width": 8, "depth": 1, "progress": False}
     one, other = (Flow.fit(x, key=jr.key(0), **options)[0] for _ in range(2))
     for a, b in zip(*(jax.tree.leaves(eqx.filter(f, eqx.is_array)) for f in (one, other)), strict=True):
         np.testing.assert_array_equal(a, b)

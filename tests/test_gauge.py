@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 import lrcore as lr
 from lrcore import compare
-from lrcore.gauge import alignment, canonical, invariants, transform, whitening
-from lrcore.maxent import x64
+from lrcore.checks import x64
+from lrcore.distributions import Empirical
+from lrcore.gauge import Gauged, alignment, canonical, invariants, signs, symmetric_root, transform, whitening
 
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-9}
 
@@ -83,7 +84,7 @@ def test_distributions(gauge):
     with x64():
         p = mixture()
         there = transform(p, gauge)
-        wrapped = lr.gauge.Gauged(p, jnp.asarray(gauge), jnp.linalg.inv(jnp.asarray(gauge)), 2, 1, True)
+        wrapped = Gauged(p, jnp.asarray(gauge), jnp.linalg.inv(jnp.asarray(gauge)), 2, 1, True)
         net = p.sample(jr.key(0), 9)
         moved = transform(net, gauge)
         parts = (moved.m, moved.b, moved.d, moved.n)
@@ -93,10 +94,9 @@ def test_distributions(gauge):
             np.testing.assert_allclose(q.log_prob(*parts), density, **TOLERANCE)
             np.testing.assert_allclose(q.conditional_mean(moved.embedding), mean, **TOLERANCE)
         z, u = np.ones((3, 2)), np.ones((3, 1))
-        np.testing.assert_allclose(
-            there.drift(transform(z, gauge), u), transform(p.drift(z, u), gauge), **TOLERANCE
-        )
+        drift = transform(p.drift(z, u), gauge)
         for q in (there, wrapped):
+            np.testing.assert_allclose(q.drift(transform(z, gauge), u), drift, **TOLERANCE)
             np.testing.assert_allclose(q.sample(jr.key(0), 9).n, moved.n, **TOLERANCE)
 
 
@@ -105,7 +105,7 @@ DRAWS = {"key": jr.key(0), "n_neurons": 50}
 
 @functools.cache
 def unmoved(measure) -> float:
-    return measure(mixture(), lr.distributions.Empirical(network(seed=1)), **DRAWS)
+    return measure(mixture(), Empirical(network(seed=1)), **DRAWS)
 
 
 @settings(max_examples=50, deadline=None)
@@ -114,24 +114,65 @@ def test_distances(one, other):
     """Between mixtures, and between the neurons of networks, each in coordinates of its own."""
     with x64():
         p, q = mixture(), network(seed=1)
-        moved = transform(p, one), lr.distributions.Empirical(transform(q, other))
+        moved = transform(p, one), Empirical(transform(q, other))
         assert compare.distance(*moved, **DRAWS) == pytest.approx(unmoved(compare.distance), rel=1e-5)
         # The paper's knows no gauge: it stays where both are in the same coordinates, and those are rotated.
         rotation = np.linalg.qr(one)[0]
-        moved = transform(p, rotation), lr.distributions.Empirical(transform(q, rotation))
+        moved = transform(p, rotation), Empirical(transform(q, rotation))
         assert compare.dissimilarity(*moved, **DRAWS) == pytest.approx(
             unmoved(compare.dissimilarity), rel=1e-5
         )
 
 
 def test_any_distribution_goes_along():
-    base = lr.distributions.Empirical(network())
+    base = Empirical(network())
     gauge = np.array([[2.0, 1.0], [0.0, 1.0]])
     there = transform(base, gauge)
-    assert isinstance(there, lr.gauge.Gauged) and (there.n_inputs, there.bias) == (1, True)
+    assert isinstance(there, Gauged) and (there.n_inputs, there.bias) == (1, True)
     net = there.sample(jr.key(0), 20)
     assert np.isfinite(there.log_prob(net.m, net.b, net.d, net.n)).all()
     assert compare.dissimilarity(there, transform(base, gauge), key=jr.key(1), n_neurons=100) < 0.5
+
+
+def test_drift_of_any_distribution_is_the_expectation_over_its_neurons():
+    """By Monte Carlo: neurons drawn in the new coordinates, moved there."""
+    there = transform(Empirical(network(), bandwidth=0.3), np.array([[2.0, 1.0], [0.0, 1.0]]))
+    rng = np.random.default_rng(1)
+    z, u = rng.normal(size=(5, 2)), rng.normal(size=(5, 1))
+    net = there.sample(jr.key(0), 200_000)
+    values = np.asarray(net.rates(z, u), float)[..., None] * np.asarray(net.n, float)
+    error = values.std(axis=1) / np.sqrt(200_000)
+    assert (np.abs(there.drift(z, u) - values.mean(axis=1)) < 5 * error + 1e-4).all()
+    # Without inputs they are 0.
+    np.testing.assert_allclose(there.drift(z), there.drift(z, np.zeros((5, 1))), atol=1e-6)
+
+
+def test_steps_go_along():
+    """States and drifts of the moved network are those of the network, moved."""
+    p, gauge = network(), np.array([[2.0, 1.0], [0.0, 1.0]])
+    rng = np.random.default_rng(0)
+    u, starts = rng.normal(size=(4, 9, 1)), rng.normal(size=(4, 2))
+    seen, there = (
+        lr.steps(net.simulate(z, u, 0.1), inputs=u, alpha=0.1)
+        for net, z in ((p, starts), (transform(p, gauge), transform(starts, gauge)))
+    )
+    moved = transform(seen, gauge)
+    np.testing.assert_allclose(moved.z, there.z, atol=1e-4)
+    np.testing.assert_allclose(moved.y, there.y, atol=1e-3)
+    np.testing.assert_array_equal(moved.u, seen.u)
+    np.testing.assert_array_equal(moved.trial, seen.trial)
+    assert (moved.alpha, moved.copies) == (seen.alpha, seen.copies)
+
+
+def test_roots_and_signs():
+    a = np.array([[2.0, 1.0], [1.0, 3.0]])
+    for lib in (np, jnp):
+        root = symmetric_root(lib.asarray(a))
+        np.testing.assert_allclose(root @ root, a, atol=1e-5)
+        np.testing.assert_allclose(root, root.T, atol=1e-6)
+    m = np.random.default_rng(0).gamma(1.0, size=(50, 2)) * [1, -1]
+    np.testing.assert_array_equal(signs(m), [1, -1])
+    np.testing.assert_array_equal(signs(m * signs(m)), [1, 1])
 
 
 def test_what_has_no_gauge_stays():

@@ -1,4 +1,4 @@
-"""The operator's row space against theory, activation by activation; partners, gauges, and what noise leaves."""
+"""The operator's row space against theory, activation by activation, and what noise leaves of it."""
 
 from math import factorial
 
@@ -8,7 +8,7 @@ import pytest
 from numpy.polynomial import hermite_e
 
 import lrcore as lr
-from lrcore import identifiability, null_space_partner
+from lrcore import identifiability
 from lrcore.identifiability import determined_orders, report, spectrum
 
 LINE = np.linspace(-3, 3, 121)[:, None]
@@ -202,59 +202,6 @@ def test_modes_at_any_embedding():
     np.testing.assert_allclose(identity, np.eye(len(identity)), atol=1e-9)
 
 
-def drift64(e, n, z, phi=np.tanh):
-    return phi(z @ np.asarray(e, float).T) @ np.asarray(n, float) / len(n)
-
-
-def sliced_wasserstein(x, y, directions=64):
-    along = np.random.default_rng(0).normal(size=(x.shape[1], directions))
-    along /= np.linalg.norm(along, axis=0)
-    return np.abs(np.sort(x @ along, axis=0) - np.sort(y @ along, axis=0)).mean()
-
-
-@pytest.mark.parametrize("kind", ["clusters", "tails", "sign"])
-@pytest.mark.parametrize("name", list(lr.systems.SYSTEMS))
-def test_partner_of_a_network(name, kind):
-    network = lr.systems.SYSTEMS[name]().sample(jr.key(0), 1000)
-    other = null_space_partner(network, key=jr.key(1), kind=kind)
-    z = np.asarray(lr.systems.grid(30), float)
-    ours, theirs = (drift64(one.m, one.n, z) for one in (network, other))
-    assert np.sqrt(np.mean((ours - theirs) ** 2) / np.mean(ours**2)) < 1e-6
-    assert sliced_wasserstein(np.asarray(network.n), np.asarray(other.n)) > 1
-
-
-@pytest.mark.parametrize("kind", ["clusters", "tails", "sign"])
-@pytest.mark.parametrize("name", list(lr.systems.SYSTEMS))
-def test_partner_of_a_population(name, kind):
-    p = lr.systems.SYSTEMS[name]()
-    other = null_space_partner(p, key=jr.key(2), kind=kind)
-    # Other nodes and states than those it was made with.
-    test = spectrum(p, lr.systems.grid(21), nodes=110, modes=1)
-    rates = np.tanh(test.states @ test.nodes.T)
-    change = (rates * test.shares) @ other.change(test.nodes)
-    drift = np.asarray(p.drift(test.states))
-    assert np.sqrt(np.mean(change**2) / np.mean(drift**2)) < 1e-6
-    draws = [one.sample(jr.key(3), 4000).n for one in (p, other)]
-    assert sliced_wasserstein(*map(np.asarray, draws)) > 1
-    # The conditional mean is another function of m, by as much as it says.
-    e = p.sample(jr.key(4), 500).embedding
-    difference = np.asarray(other.conditional_mean(e) - p.conditional_mean(e))
-    np.testing.assert_allclose(difference, other.change(e), atol=1e-4)
-    assert np.sqrt(np.mean(difference**2)) > 0.5
-
-
-@pytest.mark.parametrize("name", list(lr.systems.SYSTEMS))
-def test_partners_of_finite_size_differ_by_their_number(name):
-    p = lr.systems.SYSTEMS[name]()
-    other = null_space_partner(p, key=jr.key(2))
-    sizes, gaps = [250, 1000, 4000], []
-    z = np.asarray(lr.systems.grid(9), float)
-    for size in sizes:
-        pairs = [(p.sample(jr.key(i), size), other.sample(jr.key(i), size)) for i in range(24)]
-        gaps.append(np.sqrt(np.mean([(drift64(a.m, a.n, z) - drift64(b.m, b.n, z)) ** 2 for a, b in pairs])))
-    assert np.polyfit(np.log(sizes), np.log(gaps), 1)[0] == pytest.approx(-0.5, abs=0.1)
-
-
 def experiment(trial, rng, repeats=25):
     """Measured drifts of networks with weights from the prior, and the ridge estimate of them by the normal equations."""
     n = int(rng.choice([150, 300, 600]))
@@ -298,54 +245,107 @@ def test_degrees_of_freedom_predict_what_is_recovered():
     assert np.mean(ratios) == pytest.approx(1, abs=0.05)
 
 
+def at(states, inputs=None) -> lr.Steps:
+    """Steps at given states (state, rank), each a trial of its own."""
+    return lr.Steps(states, inputs, np.zeros_like(states), np.arange(len(states)), alpha=0.1)
+
+
 def test_trajectories_on_the_attractor_determine_less():
     network = lr.systems.quadstable().sample(jr.key(0), 300)
     paths = np.asarray(lr.systems.trajectories(network, points=10))
-    moving = report(paths, network.embedding, noise=0.1)
-    resting = report(paths[:, -30:], network.embedding, noise=0.1)
+    moving = report(lr.steps(paths, alpha=0.1), network.embedding, noise=0.1)
+    resting = report(lr.steps(paths[:, -30:], alpha=0.1), network.embedding, noise=0.1)
     assert resting.modes < moving.modes and resting.degrees_of_freedom < moving.degrees_of_freedom
     assert f"Of 600 weights n of 300 neurons the data determine {2 * moving.modes} numbers." in repr(moving)
     assert moving.partly == np.sum((moving.information >= 1) & (moving.information < 99)) > 0
     assert f"partly       {moving.partly} more" in repr(moving)
 
 
-def test_report_of_a_recording():
-    """Latents carry lengths, embedding and activation."""
-    recording = lr.recording.clicks_session(jr.key(0), n_trials=60).recording
+def test_report_of_a_recording(clicks_session):
+    """The steps of latents end where their trials do."""
+    recording = clicks_session(0, 60).recording
     states = lr.latents.smooth(recording, 2)
-    found = report(states, noise=0.5)
-    by_hand = report(
-        np.asarray(states.z), states.embedding, noise=0.5, lengths=states.lengths, activation="softplus"
+    options = {"noise": 0.5, "activation": states.activation}
+    found = report(states.steps(), states.embedding, **options)
+    by_hand = lr.steps(np.asarray(states.z), lengths=states.lengths, alpha=0.1)
+    np.testing.assert_allclose(
+        found.information, report(by_hand, states.embedding, noise=0.5, activation="softplus").information
     )
-    np.testing.assert_allclose(found.information, by_hand.information)
-    assert found.steps == recording.lengths.sum() and len(found.spectrum.states) <= 4000
+    assert found.steps == (recording.lengths - 1).sum() and len(found.spectrum.states) <= 4000
+
+
+def test_report_of_a_fit():
+    """A fit of maximum entropy and a Connector know their steps, embedding, activation and noise."""
+    network = lr.systems.ring().sample(jr.key(0), 100)
+    seen = lr.steps(lr.systems.trajectories(network, points=4), alpha=0.1)
+    fit = lr.maxent.fit(seen, network.embedding)
+    found = report(fit)
+    by_hand = report(seen, network.embedding, noise=fit.noise, activation="tanh")
+    np.testing.assert_array_equal(found.information, by_hand.information)
+    assert found.noise == fit.noise == pytest.approx(np.sqrt(fit.held_out.min()))
+    assert report(fit, noise=0.1).noise == 0.1 and report(fit, size=2.0).size == 2.0
+    with pytest.raises(ValueError, match="^embedding: expected none beside a fit, which has its own"):
+        report(fit, network.embedding)
+    # Without trials that were held out, the noise is what the fit leaves.
+    given = lr.maxent.fit(seen, network.embedding, ridge=1e-3)
+    left = seen.y - np.asarray(given.network().drift(seen.z))
+    assert report(given).noise == pytest.approx(np.sqrt(np.mean(left**2)), rel=1e-3)
+
+
+def test_report_of_a_connector(quadstable_fit):
+    _, seen, found = quadstable_fit
+    said = report(found)
+    np.testing.assert_array_equal(said.information, report(found.maxent).information)
+    assert said.steps == len(seen) and said.rank == 2
+
+
+def test_copies_are_one_measurement():
+    network = lr.systems.ring().sample(jr.key(0), 100)
+    paths = np.asarray(lr.systems.trajectories(network, points=3, steps=20))
+    once, twice = (
+        report(lr.steps(np.tile(paths, (n, 1, 1)), alpha=0.1, copies=n), network.embedding, noise=0.1)
+        for n in (1, 2)
+    )
+    assert once.steps == twice.steps == 180
+    kept = len(once.information)
+    np.testing.assert_allclose(twice.information[:kept], once.information, rtol=1e-6, atol=1e-9)
+
+
+def test_many_steps_all_count_and_some_are_looked_at():
+    """Every k-th state stands for the others: the information is that of all, but for the spectrum's sample."""
+    network = lr.systems.ring().sample(jr.key(0), 60)
+    z = np.random.default_rng(0).normal(size=(9000, 2))
+    found = report(at(z), network.embedding, noise=0.1)
+    assert found.steps == 9000 and len(found.spectrum.states) == 3000
+    np.testing.assert_array_equal(found.spectrum.states, z[::3])
+    some = spectrum(network.embedding, z[::3]).information(0.1, steps=9000)
+    np.testing.assert_allclose(found.information, some)
 
 
 def test_inputs_open_dimensions():
     rng = np.random.default_rng(0)
     e = lr.Embedding(rng.normal(size=(200, 1)), rng.normal(size=(200, 1)))
-    z = rng.normal(size=(40, 30, 1))
-    u = rng.normal(size=(40, 30, 1))
-    before = report(z, e, noise=0.1, candidates=u)
-    after = report(z, e, noise=0.1, inputs=u)
+    z = rng.normal(size=(1200, 1))
+    u = rng.normal(size=(1200, 1))
+    before = report(at(z, 0 * u), e, noise=0.1, candidates=at(z, u))
+    after = report(at(z, u), e, noise=0.1)
     assert before.added == after.modes - before.modes >= 3
     assert f"would add {before.added} numbers" in repr(before)
     assert before.captured(np.asarray(e.m[:, 0])) > 0.99 > before.captured(np.asarray(e.m[:, 0]) ** 2)
+    assert after.added is None and "candidates" not in repr(after)
 
 
 def test_padding_is_not_visited():
     network = lr.systems.ring().sample(jr.key(0), 100)
     paths = np.array(lr.systems.trajectories(network, points=4))
-    lengths = np.full(16, 60)
     padded = paths.copy()
     padded[:, 60:] = np.nan
-    short = report(paths[:, :60], network.embedding, noise=0.1)
-    np.testing.assert_allclose(
-        report(padded, network.embedding, noise=0.1, lengths=lengths).information, short.information
-    )
+    short = report(lr.steps(paths[:, :60], alpha=0.1), network.embedding, noise=0.1)
+    steps = lr.steps(padded, lengths=np.full(16, 60), alpha=0.1)
+    np.testing.assert_allclose(report(steps, network.embedding, noise=0.1).information, short.information)
 
 
-def test_bad_input():
+def test_bad_input(clicks_session):
     e = lr.systems.ring().sample(jr.key(0), 50).embedding
     z = np.asarray(lr.systems.grid(5))
     found = spectrum(e, z)
@@ -355,14 +355,25 @@ def test_bad_input():
         with pytest.raises(
             ValueError, match="noise: expected a positive .* only the spectrum can be computed"
         ):
-            report(z, e, noise=noise)
+            report(at(z), e, noise=noise)
     with pytest.raises(ValueError, match="noise: expected the standard deviation"):
-        report(z, e)
-    with pytest.raises(TypeError, match="infer them first, lr.latents.smooth"):
-        report(lr.recording.clicks_session(jr.key(0), n_trials=10).recording, noise=0.1)
-    for states, words in ((z[:0], "at least one, got none"), (np.zeros((4, 2)), "4 where every rate is 0")):
-        with pytest.raises(ValueError, match=f"states: expected .*{words}"):
-            report(states, e, noise=0.1)
+        report(at(z), e)
+    # The types themselves are checked by jaxtyping here; tests/test_steps.py has what is said without it.
+    for wrong in (clicks_session(0, 10).recording, z):
+        with pytest.raises(TypeError, match="steps"):
+            report(wrong, e, noise=0.1)
+    with pytest.raises(TypeError, match="embedding"):
+        report(at(z), noise=0.1)
+    with pytest.raises(TypeError, match="candidates|steps"):
+        report(at(z), e, noise=0.1, candidates=z)
+    with pytest.raises(ValueError, match="^embedding: expected m of rank 1, that of the steps, got 2"):
+        report(at(z[:, :1]), e, noise=0.1)
+    with pytest.raises(ValueError, match="^steps: expected no inputs, as the embedding has no columns of b"):
+        report(at(z), e, noise=0.1, candidates=at(z, z))
+    with pytest.raises(ValueError, match="^states: expected at least one, got none"):
+        spectrum(e, z[:0])
+    with pytest.raises(ValueError, match="states: expected .*4 where every rate is 0"):
+        report(at(np.zeros((4, 2))), e, noise=0.1)
     with pytest.raises(ValueError, match="at least as many distinct states as modes, 30, got 25"):
         spectrum(e, z, modes=30)
     with pytest.raises(ValueError, match="neurons that differ, got 10 alike"):
@@ -374,17 +385,9 @@ def test_bad_input():
         spectrum(np.ones((3, 2)), z)
     with pytest.raises(ValueError, match="value at each of the 50 nodes"):
         found.captured(np.ones(3))
-    with pytest.raises(ValueError, match="'clusters', 'tails' or 'sign'"):
-        null_space_partner(lr.systems.ring(), key=jr.key(0), kind="x")
-    with pytest.raises(ValueError, match="determines all 5 weights"):
-        null_space_partner(lr.systems.ring().sample(jr.key(0), 5), key=jr.key(0))
-    with pytest.raises(ValueError, match="embedding: expected that of the recorded neurons"):
-        report(z, noise=0.1)
     with pytest.raises(ValueError, match="shares: expected positive"):
         spectrum(e, z, shares=np.zeros(50))
     with pytest.raises(ValueError, match="count: expected at most"):
         found.at(e, 51)
     with pytest.raises(ValueError, match="e: expected 2 along"):
         found.at(np.ones((3, 5)), 2)
-    with pytest.raises(ValueError, match="lengths: expected none for states without trials"):
-        report(z, e, noise=0.1, lengths=[5])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
 import lrcore as lr
-from lrcore import compare
+from lrcore import gauge
 from lrcore.activation import resolve
 
 N, R, K = 60, 3, 2
@@ -173,17 +173,17 @@ def gauges():
 
 @settings(max_examples=200, deadline=None)
 @given(gauges())
-def test_gauge_leaves_rates_and_weights(gauge):
+def test_gauge_leaves_rates_and_weights(a):
     net = network()
     z, u = states(shape=(5,))
-    moved = compare.transform(net, gauge)
-    there = z @ gauge.T
+    moved = gauge.transform(net, a)
+    there = z @ a.T
     # Rounding to float32 is magnified by the condition number at most.
-    off = 1e-5 * np.linalg.cond(gauge)
+    off = 1e-5 * np.linalg.cond(a)
     np.testing.assert_allclose(moved.rates(there, u), net.rates(z, u), atol=off)
     np.testing.assert_allclose(moved.recurrent_weights(), net.recurrent_weights(), atol=off)
     np.testing.assert_allclose(
-        np.linalg.solve(gauge, np.asarray(moved.drift(there, u)).T).T, net.drift(z, u), atol=10 * off
+        np.linalg.solve(a, np.asarray(moved.drift(there, u)).T).T, net.drift(z, u), atol=10 * off
     )
 
 

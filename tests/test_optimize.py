@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from lrcore import training
+from lrcore import optimize
 
 
 class Line(eqx.Module):
@@ -37,23 +37,23 @@ def start(offset=0.0) -> Line:
 
 
 def fit(model=None, on=None, function=loss, **options):
-    options = {"key": jr.key(0), "steps": 300, "batch_size": 32, "learning_rate": 0.05, "chunk": 50} | options
-    return training.fit(model or start(), function, on or data(), progress=False, **options)
+    options = {"key": jr.key(0), "updates": 300, "batch_size": 32, "learning_rate": 0.05, "chunk": 50} | options
+    return optimize.fit(model or start(), function, on or data(), progress=False, **options)
 
 
 def leaves(tree) -> list:
     return [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
 
 
-def same(one: training.Fit, other: training.Fit) -> None:
+def same(one: optimize.Fit, other: optimize.Fit) -> None:
     for a, b in zip(leaves(one), leaves(other), strict=True):
         np.testing.assert_array_equal(a, b)
-    assert (one.best_step, one.stopped) == (other.best_step, other.stopped)
+    assert (one.best_update, one.stopped) == (other.best_update, other.stopped)
 
 
 def test_training_reaches_the_least_squares_line():
     x, y = data()
-    done = fit(batch_size=64, steps=600, validation=data(seed=1))
+    done = fit(batch_size=64, updates=600, validation=data(seed=1))
     slope, offset = np.polyfit(x, y, 1)
     assert float(done.model.slope) == pytest.approx(slope, abs=0.03)
     assert float(done.model.offset) == pytest.approx(offset, abs=0.03)
@@ -66,11 +66,11 @@ def test_best_on_validation_is_returned():
     """Trained on one line and validated on another, the way leads past the best model."""
     x, y = data(noise=0.0)
     done = fit(validation=(x, 0.5 * y), average=False)
-    assert done.best_step == 50 * (1 + int(done.validation.argmin())) < 300
+    assert done.best_update == 50 * (1 + int(done.validation.argmin())) < 300
     assert float(loss(done.model, (x, 0.5 * y), None)) == pytest.approx(done.validation.min(), rel=1e-4)
     last = fit(average=False)
     assert float(loss(last.model, (x, 0.5 * y), None)) > 2 * done.validation.min()
-    assert last.best_step == 300 and last.validation.shape == (0,)
+    assert last.best_update == 300 and last.validation.shape == (0,)
 
 
 def test_margin_prefers_the_later_of_two_that_are_nearly_as_good():
@@ -79,22 +79,22 @@ def test_margin_prefers_the_later_of_two_that_are_nearly_as_good():
     losses = fit(**options).validation
     best = int(losses.argmin())
     margin = float(1 - losses[best] / losses[best + 1])
-    assert fit(**options, margin=0.9 * margin).best_step == 50 * (best + 1)
-    assert fit(**options, margin=1.1 * margin).best_step > 50 * (best + 1)
+    assert fit(**options, margin=0.9 * margin).best_update == 50 * (best + 1)
+    assert fit(**options, margin=1.1 * margin).best_update > 50 * (best + 1)
 
 
 def test_early_stopping():
     x, y = data(noise=0.0)
-    done = fit(validation=(x, 0.5 * y), average=False, patience=1, steps=1000)
+    done = fit(validation=(x, 0.5 * y), average=False, patience=1, updates=1000)
     assert done.stopped == "no progress"
-    assert len(done.losses) == done.best_step + 100 < 1000
+    assert len(done.losses) == done.best_update + 100 < 1000
     assert not np.isnan(done.validation).any() and not np.isnan(done.losses).any()
 
 
 def test_average_takes_out_the_noise_of_the_batches():
     x, y = data(1000, noise=1.0)
     best = np.polyfit(x, y, 1)
-    constant = {"optimizer": optax.adam(0.05), "batch_size": 4, "on": (x, y), "steps": 600}
+    constant = {"optimizer": optax.adam(0.05), "batch_size": 4, "on": (x, y), "updates": 600}
     ends = {
         average: [fit(average=average, key=jr.key(i), **constant).model for i in range(5)]
         for average in (True, False)
@@ -103,10 +103,10 @@ def test_average_takes_out_the_noise_of_the_batches():
     assert off[True] < 0.6 * off[False]
 
 
-def test_the_same_key_gives_the_same_fit_and_steps_are_whole_chunks():
+def test_the_same_key_gives_the_same_fit_and_updates_are_whole_chunks():
     same(fit(function=noisy_loss), fit(function=noisy_loss))
     assert not np.array_equal(fit().losses, fit(key=jr.key(1)).losses)
-    assert len(fit(steps=101, chunk=50).losses) == 102  # three chunks of 34
+    assert len(fit(updates=101, chunk=50).losses) == 102  # three chunks of 34
 
 
 def interrupt_after(monkeypatch, chunks: int):
@@ -127,7 +127,7 @@ def interrupt_after(monkeypatch, chunks: int):
         def close(self):
             pass
 
-    monkeypatch.setattr(training, "tqdm", Bar)
+    monkeypatch.setattr(optimize, "tqdm", Bar)
 
 
 @pytest.mark.parametrize("average", [True, False], ids=["average", "last"])
@@ -153,13 +153,13 @@ def test_interruption_keeps_the_best_so_far(monkeypatch):
     whole = fit(**options)
     interrupt_after(monkeypatch, 5)
     part = fit(**options)
-    assert part.stopped == "interrupted" and part.best_step == whole.best_step <= 250
+    assert part.stopped == "interrupted" and part.best_update == whole.best_update <= 250
     np.testing.assert_array_equal(part.model.slope, whole.model.slope)
 
 
 def test_early_stopping_is_resumed_alike(tmp_path):
     x, y = data(noise=0.0)
-    options = {"validation": (x, 0.5 * y), "average": False, "patience": 1, "steps": 1000}
+    options = {"validation": (x, 0.5 * y), "average": False, "patience": 1, "updates": 1000}
     whole = fit(**options, checkpoint=tmp_path / "run")
     same(fit(**options, checkpoint=tmp_path / "run"), whole)
 
@@ -171,7 +171,7 @@ def test_divergence_keeps_the_best_and_reports():
     assert done.stopped == "diverged" and len(done.losses) in (100, 150)
     assert np.isfinite(leaves(done.model)).all() and np.isfinite(done.losses).all()
     with pytest.raises(FloatingPointError, match="training: the loss is not finite.*lower learning_rate"):
-        fit(optimizer=optax.sgd(1e12), steps=1000, chunk=200)
+        fit(optimizer=optax.sgd(1e12), updates=1000, chunk=200)
 
 
 OTHER = {
@@ -180,7 +180,7 @@ OTHER = {
     "validation": {"validation": data(seed=4)},
     "key": {"key": jr.key(5)},
     "batch size": {"batch_size": 16},
-    "steps": {"steps": 400},
+    "updates": {"updates": 400},
     "learning rate": {"learning_rate": 0.01},
     "optimizer": {"optimizer": optax.sgd(0.01)},
     "average": {"average": False},
@@ -191,23 +191,23 @@ OTHER = {
 @pytest.mark.parametrize("what", OTHER)
 def test_checkpoint_of_another_run_is_refused(tmp_path, what):
     file = tmp_path / "run"
-    fit(checkpoint=file, steps=100)
+    fit(checkpoint=file, updates=100)
     before = file.read_bytes()
     with pytest.raises(
         ValueError, match="^checkpoint: .*another model, other data, another key or other settings"
     ):
-        fit(**{"steps": 100} | OTHER[what], checkpoint=file)
+        fit(**{"updates": 100} | OTHER[what], checkpoint=file)
     assert file.read_bytes() == before and list(tmp_path.iterdir()) == [file]
 
 
 @pytest.mark.parametrize("cut", [5, 40, 200, -1], ids=["magic", "mark", "values", "last byte"])
 def test_truncated_checkpoint_is_refused(tmp_path, cut):
     file = tmp_path / "run"
-    fit(checkpoint=file, steps=100)
+    fit(checkpoint=file, updates=100)
     whole = file.read_bytes()
     file.write_bytes(whole[:cut])
     with pytest.raises(ValueError, match="^checkpoint: "):
-        fit(checkpoint=file, steps=100)
+        fit(checkpoint=file, updates=100)
     assert file.read_bytes() == whole[:cut]
 
 
@@ -217,28 +217,6 @@ def test_another_kind_of_file_is_refused_and_left_alone(tmp_path):
     with pytest.raises(ValueError, match="expected a checkpoint of lrcore, got another file.*name another"):
         fit(checkpoint=file)
     assert file.read_text() == "A life's work."
-
-
-def test_a_failing_write_leaves_the_old_file(tmp_path):
-    file = tmp_path / "result"
-    training.write_whole(file, lambda handle: handle.write(b"old"))
-
-    def fails(handle):
-        handle.write(b"half of the ne")
-        raise OSError("no space left on device")
-
-    with pytest.raises(OSError, match="no space"):
-        training.write_whole(file, fails)
-    assert file.read_bytes() == b"old" and list(tmp_path.iterdir()) == [file]
-    with pytest.raises(FileNotFoundError):
-        training.write_whole(tmp_path / "nowhere" / "result", lambda handle: None)
-
-
-def test_written_files_can_be_read_by_whom_others_can(tmp_path):
-    plain, ours = tmp_path / "plain", tmp_path / "ours"
-    plain.write_bytes(b"")
-    training.write_whole(ours, lambda handle: handle.write(b"x"))
-    assert ours.stat().st_mode == plain.stat().st_mode
 
 
 @pytest.mark.parametrize(
