@@ -58,7 +58,8 @@ def fit(
     for _ in range(rounds):
         if basis.shape[1]:
             exposure = np.einsum("st,sn->tn", mask * chosen[:, None], level)
-            course = _course(basis, by_time, exposure)
+            weights = _regression(*(jnp.asarray(x, jnp.float32) for x in (basis, by_time, exposure)), 1.0)
+            course = np.exp(np.clip(basis @ np.asarray(weights, float).T, -5, 5))
         exposure = mask.astype(float) @ course
         level = _levels(by_trial, exposure, chosen) if slow else _constant(by_trial, exposure, chosen)
     return (level[:, None] * course[None]).astype(np.float32)
@@ -123,7 +124,7 @@ def regress(
 
 @jax.jit
 def _regression(x, y, c, prior):
-    """Weights (neuron, feature) by Newton's method, one neuron after another."""
+    """Weights w (neuron, feature) of the Poisson means c exp(w . x) by Newton's method, one neuron after another."""
     penalty = prior * jnp.eye(x.shape[1])
 
     def one(parts):
@@ -135,7 +136,7 @@ def _regression(x, y, c, prior):
             curvature = (x * expected[:, None]).T @ x + penalty
             return w + jnp.clip(jnp.linalg.solve(curvature, gradient), -1, 1), None
 
-        return jax.lax.scan(step, jnp.zeros(x.shape[1]), None, length=10)[0]
+        return jax.lax.scan(step, jnp.zeros(x.shape[1]), None, length=15)[0]
 
     return jax.lax.map(one, (y.T, c.T))
 
@@ -157,18 +158,6 @@ def _cosines(time: int, bin_width: float, count: int):
     width = (centres[1] - centres[0]) * 2 if count > 1 else at[-1] - at[0]
     phase = np.clip((at[:, None] - centres) * np.pi / width, -np.pi, np.pi)
     return (1 + np.cos(phase)) / 2
-
-
-def _course(basis, counts, exposure):
-    """exp(basis w) for each neuron by Newton's method, Poisson with a weak prior on w."""
-    weights = np.zeros((basis.shape[1], counts.shape[1]))
-    prior = 1.0 * np.eye(basis.shape[1])
-    for _ in range(15):
-        expected = exposure * np.exp(np.clip(basis @ weights, -5, 5))
-        gradient = basis.T @ (counts - expected) - prior @ weights
-        curvature = np.einsum("tk,tn,tl->nkl", basis, expected, basis) + prior
-        weights += np.clip(np.linalg.solve(curvature, gradient.T[..., None])[..., 0].T, -1, 1)
-    return np.exp(np.clip(basis @ weights, -5, 5))
 
 
 def _constant(counts, exposure, chosen):

@@ -69,10 +69,11 @@ def from_rates(
     rates = jnp.asarray(recording.rates[mask], jnp.float32)
     potentials = rates if noisy else invert(rates, activation)
     z, m, d = _start(potentials, rank, bias)
-    last = np.inf
+    last, rounding = np.inf, 1e-14 * float(jnp.mean(rates**2))
     for _ in tqdm(range(iterations), desc="latents", disable=not progress, leave=False):
         z, m, d, error = _improve(rates, z, m, d, resolve(activation), bias)
-        if not error < last * (1 - 1e-5):
+        # What is left is rounding, or it stays.
+        if error < rounding or not error < last * (1 - 1e-5):
             break
         last = error
     z, m, d = _gauge(*(np.asarray(x, float) for x in (z, m, d)), bias)
