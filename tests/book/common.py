@@ -7,6 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 
+import repository as repository  # noqa: E402
 import sync  # noqa: E402
 
 CHAPTERS = sync.chapters()
