@@ -33,6 +33,8 @@ from .network import LowRankNetwork as LowRankNetwork
 from .partner import null_space_partner as null_space_partner
 from .recording import Recording as Recording
 
+__version__ = "0.1.0"
+
 
 def __getattr__(name: str):
     # Drawing is slow to import and no computation needs it.

@@ -33,7 +33,7 @@ const light = c => { const v = c.map(x => linear(x / 255));
                      return .2126 * v[0] + .7152 * v[1] + .0722 * v[2]; };
 const rgba = s => { const v = s.match(/[\\d.]+/g).map(Number); return v.length > 3 ? v : [...v, 1]; };
 const ground = e => { for (; e; e = e.parentElement) { const c = rgba(getComputedStyle(e).backgroundColor);
-                                                       if (c[3] > .5) return c; } return [255, 255, 255, 1]; };
+                     if (c[3] > .5) return c; } return [255, 255, 255, 1]; };
 const ratio = e => { const both = [rgba(getComputedStyle(e).color), ground(e)];
                      const [a, b] = both.map(c => light(c.slice(0, 3)));
                      return (Math.max(a, b) + .05) / (Math.min(a, b) + .05); };
