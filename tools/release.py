@@ -20,6 +20,7 @@ PLACES = {
 }
 DATED = re.compile(r"^## \S+ \(\d{4}-\d{2}-\d{2}\)$", re.MULTILINE)
 TABLE = "[project.urls]\n"
+RELATIVE = re.compile(r"(?P<mark>!?)\[(?P<text>[^]]*)\]\((?!https?:|#)(?P<file>[^)\s]+)\)")
 
 
 def versions(root: Path = ROOT) -> dict[str, str]:
@@ -50,7 +51,7 @@ def check(tag: str, root: Path = ROOT) -> None:
 
 
 def write_addresses(found: repository.Repository | None, root: Path = ROOT) -> None:
-    """Add the repository's addresses to those that pyproject.toml has.
+    """Complete what a package index shows: addresses from pyproject.toml, links and pictures of README.md.
 
     **Raises** `ValueError` where no repository is known.
     """
@@ -59,11 +60,16 @@ def write_addresses(found: repository.Repository | None, root: Path = ROOT) -> N
             f"expected a repository for the package to point to, got none: name it in {repository.VARIABLE} "
             "or in _config.yml"
         )
-    file = root / "pyproject.toml"
-    text = file.read_text()
+    project, readme = root / "pyproject.toml", root / "README.md"
+    text = project.read_text()
     held = tomllib.loads(text)["project"]["urls"]
     new = "".join(f'{name} = "{url}"\n' for name, url in found.links().items() if name not in held)
-    file.write_text(text.replace(TABLE, TABLE + new, 1))
+    project.write_text(text.replace(TABLE, TABLE + new, 1))
+
+    def absolute(link: re.Match) -> str:
+        return f"{link['mark']}[{link['text']}]({found.file(link['file'], raw=bool(link['mark']))})"
+
+    readme.write_text(RELATIVE.sub(absolute, readme.read_text()))
 
 
 def main() -> None:

@@ -55,6 +55,11 @@ class Repository(NamedTuple):
         """What pip installs it from, after `git+`."""
         return f"{self.url}@{self.branch}"
 
+    def file(self, name: str, *, raw: bool = False) -> str:
+        """The address of a file, as a page or, `raw`, as it is."""
+        inner = "/-" if self.provider == "gitlab" else ""
+        return f"{self.url}{inner}/{'raw' if raw else 'blob'}/{self.branch}/{name}"
+
     def colab(self, file: str) -> str | None:
         """The address that opens a notebook in Colab; None where Colab cannot read the host."""
         if self.host != "github.com":
@@ -64,9 +69,8 @@ class Repository(NamedTuple):
     def links(self) -> dict[str, str]:
         """The addresses that a package index shows."""
         found = {"Source": self.url}
-        if self.provider == "github":
-            found["Issues"] = f"{self.url}/issues"
-            found["Changelog"] = f"{self.url}/blob/{self.branch}/CHANGELOG.md"
+        if self.provider:
+            found |= {"Issues": f"{self.url}/issues", "Changelog": self.file("CHANGELOG.md")}
         if self.host == "github.com":
             owner, name = self.path.split("/")
             found["Documentation"] = f"https://{owner.lower()}.github.io/{name}/"

@@ -131,6 +131,8 @@ def test_a_package_index_gets_addresses_that_exist():
     links = repository.Repository("https://github.com/You/lrcore", "v1").links()
     assert links["Changelog"] == "https://github.com/You/lrcore/blob/v1/CHANGELOG.md"
     assert links["Documentation"] == "https://you.github.io/lrcore/"
+    links = repository.Repository("https://gitlab.com/group/part/lrcore", "v1").links()
+    assert links["Changelog"] == "https://gitlab.com/group/part/lrcore/-/blob/v1/CHANGELOG.md"
     assert repository.Repository("https://git.example.org/you/lrcore", "v1").links() == {
         "Source": "https://git.example.org/you/lrcore"
     }

@@ -91,5 +91,9 @@ def test_the_wheel_is_whole_and_says_where_it_is_from(tree):
         metadata = email.message_from_bytes(archive.read(about))
     assert sorted(names) == sorted(FILES)
     assert metadata["Version"] == release.versions()["lrcore/__init__.py"]
+    shown = metadata.get_payload()
+    assert "](https://github.com/you/lrcore/raw/v0.1.0/book/_static/overview.png)" in shown
+    assert "](https://github.com/you/lrcore/blob/v0.1.0/CONTRIBUTING.md)" in shown
+    assert not release.RELATIVE.search(shown)
     urls = dict(line.split(", ") for line in metadata.get_all("Project-URL"))
     assert urls.items() >= found.links().items() and "Paper" in urls
