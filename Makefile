@@ -46,4 +46,4 @@ bench: env       ## timed comparisons; never part of the tests
 	for file in benchmarks/*.py; do $(RUN) $$file || exit 1; done
 
 clean:           ## remove everything that make made
-	rm -rf _build .venv .pytest_cache .ruff_cache *.egg-info
+	rm -rf _build build dist .venv .pytest_cache .ruff_cache *.egg-info
