@@ -1,5 +1,5 @@
 # `make book` and `make test` need Python >= 3.11, make and the package index; each sets itself up.
-.PHONY: help env book test pages sync lint bench clean
+.PHONY: help env book check test pages sync lint types bench clean
 
 # Only the machine's name for Python is looked for here; tools/bootstrap.py does the rest.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
@@ -7,9 +7,10 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
 RUN := .venv/bin/python
 # What jax has compiled is kept, for the workers, the notebooks and the next time.
 KEEP := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/_build/compiled JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.3
-# Two workers, a file each, of one BLAS thread each: more get into each other's way. Numbers are checked on the CPU and in the size that
-# takes seconds.
-PYTEST := env $(KEEP) OMP_NUM_THREADS=1 JAX_PLATFORMS=cpu LRCORE_SCALE=smoke $(RUN) -m pytest -n 2 --dist loadscope --durations=10
+# Two workers, a file each, of one BLAS thread each: more get into each other's way. Numbers are checked on
+# the CPU and in the size that takes seconds.
+SMALL := env $(KEEP) OMP_NUM_THREADS=1 JAX_PLATFORMS=cpu LRCORE_SCALE=smoke
+PYTEST := $(SMALL) $(RUN) -m pytest -n 2 --dist loadscope --durations=10
 
 help:            ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 16
@@ -20,6 +21,9 @@ env:             ## set up .venv, when requirements.txt or pyproject.toml change
 
 book: env        ## run every chapter and build the pages into _build/html
 	@env $(KEEP) $(RUN) tools/build_book.py
+
+check: lint types ## style, types and the quick tests, in a minute or so: before each commit
+	$(PYTEST) -m "not slow" tests
 
 test: env        ## run all tests, and every notebook in smoke scale
 	$(PYTEST)
@@ -35,8 +39,11 @@ lint: env        ## check the style of code and notebooks
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 
+types: env       ## check the types
+	$(RUN) -m ty check
+
 bench: env       ## timed comparisons; never part of the tests
 	for file in benchmarks/*.py; do $(RUN) $$file || exit 1; done
 
 clean:           ## remove everything that make made
-	rm -rf _build .venv .pytest_cache .ruff_cache *.egg-info
+	rm -rf _build build dist .venv .pytest_cache .ruff_cache *.egg-info

@@ -1,8 +1,8 @@
 """Build the book into _build/html: run every chapter on the CPU, with warnings as errors.
 
 Sphinx and the execution cache know the chapters' own text only. So what a chapter also depends on
-(lrcore, the pins, the scale, the data folder) goes into a key, and a build that failed is never
-continued: its second run would pass without having run the failed chapter.
+(lrcore, the pins, the scale, the data folder, the repository) goes into a key, and a build that failed is
+never continued: its second run would pass without having run the failed chapter.
 """
 
 import hashlib
@@ -11,6 +11,8 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import repository
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "_build"
@@ -35,12 +37,17 @@ def remove(*names: str) -> None:
 
 def main() -> None:
     os.chdir(ROOT)
+    try:
+        hosted = repository.find()
+    except ValueError as error:
+        sys.exit(str(error))
     environment = {"LRCORE_SCALE": "book"} | os.environ | {"JAX_PLATFORMS": "cpu"}
     scale, data = environment["LRCORE_SCALE"], environment.get("LRCORE_DATA", "")
     core = [p for p in ROOT.glob("lrcore/**/*") if p.suffix in (".py", ".mplstyle")]
     results = digest([*core, ROOT / "requirements.txt"], scale, data, sys.version)
     look = [p for folder in ("_ext", "_static") for p in ROOT.glob(f"book/{folder}/*") if p.is_file()]
-    pages = digest([*look, ROOT / "_config.yml", ROOT / "_toc.yml"], results)
+    settings = [ROOT / name for name in ("_config.yml", "_toc.yml", "tools/repository.py")]
+    pages = digest([*look, *settings], results, str(hosted))
 
     if not unchanged(RESULTS, results):
         remove(".jupyter_cache")
@@ -57,7 +64,9 @@ def main() -> None:
             print(f"\n{report.relative_to(ROOT)}\n{report.read_text()}")
         sys.exit("The book was not built: see the messages above")
     PAGES.write_text(pages)
-    print(f"\nThe book: {(BUILD / 'html' / 'index.html').as_uri()}")
+    links = hosted.install if hosted else "not known, so notebooks are offered for download"
+    print(f"\nThe repository that its links lead to: {links}")
+    print(f"The book: {(BUILD / 'html' / 'index.html').as_uri()}")
 
 
 if __name__ == "__main__":

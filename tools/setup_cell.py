@@ -1,41 +1,38 @@
-# Set-up: use lrcore as installed, else this checkout's, else the repository Colab opened this from.
-import importlib.metadata
-import importlib.util
-import os
+# Set-up: use lrcore as installed, else this checkout's, else the repository that this notebook is from.
+import importlib
 import pathlib
 import re
 import subprocess
 import sys
+from contextlib import suppress
+from importlib.metadata import version
+from importlib.util import find_spec
+from os import environ
 from urllib.parse import unquote
 from urllib.request import urlopen
 
-if getattr(importlib.util.find_spec("lrcore"), "origin", None) is None:
-    here = pathlib.Path.cwd()
-    near = [f for f in (here, *here.parents, here / "lrcore") if (f / "pyproject.toml").exists()]
-    near = [f for f in near if (f / "lrcore/__init__.py").exists()]
-    source = os.environ.get("LRCORE_REPOSITORY", "")  # https://github.com/you/lrcore[@branch]
-    if not near and not source:
-        host = os.environ.get("COLAB_JUPYTER_IP", "172.28.0.12")
-        port = os.environ.get("KMP_TARGET_PORT", "9000")
-        try:
-            page = urlopen(f"http://{host}:{port}/api/sessions", timeout=5).read().decode()
-        except OSError:
-            page = ""
-        address = r'(https://github\.com/[^\s"]+?)/blob/([^\s"]+?)/book/'
-        found = re.search(address, unquote(unquote(page)))
-        if found is None:
-            raise ImportError(
-                "lrcore is not installed, and which repository this notebook comes from cannot be "
-                "told. Set LRCORE_REPOSITORY to its address in os.environ and run this cell again."
-            )
-        source = "@".join(found.groups())
+REPOSITORY = ""  # https://github.com/you/lrcore[@branch]; filled in where the book offers this for download
+if getattr(find_spec("lrcore"), "origin", None) is None:
+    folders = (here := pathlib.Path.cwd(), *here.parents, here / "lrcore")
+    near = [f for f in folders if (f / "pyproject.toml").exists() and (f / "lrcore/__init__.py").exists()]
+    source = environ.get("LRCORE_REPOSITORY") or REPOSITORY
+    if not near and not source:  # Colab knows what it opened
+        host = environ.get("COLAB_JUPYTER_IP", "172.28.0.12")
+        port = environ.get("KMP_TARGET_PORT", "9000")
+        with suppress(OSError):
+            page = unquote(unquote(urlopen(f"http://{host}:{port}/api/sessions", timeout=5).read().decode()))
+            found = re.findall(r'(https://github\.com/[^\s"]+?)/blob/([^\s"]+?)/book/', page)
+            source = "@".join(found[0]) if found else ""
     if near:
         sys.path.insert(0, str(near[0]))
+    elif not source:
+        raise ImportError(
+            "lrcore is not installed, and which repository this notebook comes from cannot be told. "
+            "Set LRCORE_REPOSITORY to its address in os.environ and run this cell again."
+        )
     else:  # keep the machine's own jax: it is the one built for its accelerator
-        have = {d.name: d.version for d in importlib.metadata.distributions()}
-        keep = [p for p in ("jax", "jaxlib", "numpy", "scipy", "matplotlib") if p in have]
-        limits = pathlib.Path("constraints.txt")
-        limits.write_text("\n".join(f"{p}=={have[p]}" for p in keep))
-        pip = [sys.executable, "-m", "pip", "install", "-q", "-c", str(limits), f"git+{source}"]
+        keep = [p for p in ("jax", "jaxlib", "numpy", "scipy", "matplotlib") if find_spec(p)]
+        pathlib.Path("constraints.txt").write_text("\n".join(f"{p}=={version(p)}" for p in keep))
+        pip = [sys.executable, "-m", "pip", "install", "-q", "-c", "constraints.txt", f"git+{source}"]
         subprocess.run(pip, check=True)
         importlib.invalidate_caches()

@@ -1,25 +1,73 @@
-"""What the pages need beyond Jupyter Book: a Colab link, Markdown docstrings, no dead scripts."""
+"""What the pages need beyond Jupyter Book: links that lead on, Markdown docstrings, no dead scripts."""
 
+import json
 import re
+import sys
 from pathlib import Path
 
 from docutils import nodes
+from sphinx import addnodes
 from sphinx.application import Sphinx
+from sphinx.config import Config
 
-COLAB = "https://colab.research.google.com/github"
+sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
+
+import repository  # noqa: E402
+
+REPOSITORY = repository.find()
+EMPTY = 'REPOSITORY = ""'  # the line of tools/setup_cell.py
 
 
-def add_colab_link(app: Sphinx, doctree: nodes.document) -> None:
-    """Link every page that has a notebook to it, at the address that _config.yml names."""
-    notebook = Path(app.env.doc2path(app.env.docname)).with_suffix(".ipynb")
+def set_buttons(app: Sphinx, config: Config) -> None:
+    """The theme's buttons lead to the repository that is known. A button that leads nowhere is left out."""
+    options = config.html_theme_options
+    if REPOSITORY and REPOSITORY.provider:
+        options |= {"repository_url": REPOSITORY.url, "repository_branch": REPOSITORY.branch}
+    else:
+        buttons = ("use_repository_button", "use_issues_button", "use_edit_page_button")
+        options |= {"repository_url": "", **dict.fromkeys(buttons, False)}
+    if not (REPOSITORY and REPOSITORY.colab("")):
+        options["launch_buttons"] = {}
+
+
+def notebook_of(app: Sphinx, docname: str) -> Path | None:
+    """The notebook beside a chapter."""
+    found = Path(app.env.doc2path(docname)).with_suffix(".ipynb")
+    return found if found.exists() else None
+
+
+def add_notebook_link(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Under the title of every page that has a notebook: Colab opens it, or the reader downloads it."""
     title = next(doctree.findall(nodes.title), None)
-    if not notebook.exists() or title is None:
+    if title is None or notebook_of(app, docname) is None:
         return
-    options = app.config.html_theme_options
-    repository = options["repository_url"].removeprefix("https://github.com/")
-    address = f"{COLAB}/{repository}/blob/{options['repository_branch']}/{app.env.docname}.ipynb"
-    link = nodes.reference("", "Open in Colab", refuri=address, classes=["colab"])
+    if colab := REPOSITORY and REPOSITORY.colab(f"{docname}.ipynb"):
+        link = nodes.reference("", "Open in Colab", refuri=colab, classes=["notebook", "colab"])
+    else:
+        file = "../" * docname.count("/") + f"_sources/{docname}.ipynb"
+        link = addnodes.download_reference("", "Download the notebook", refuri=file, classes=["notebook"])
     title.parent.insert(title.parent.index(title) + 1, nodes.paragraph("", "", link))
+
+
+def offer_notebook(app: Sphinx, pagename, templatename, context, doctree) -> None:
+    """The theme's menu of downloads has the notebook too."""
+    if pagename in app.env.found_docs and notebook_of(app, pagename):
+        context["ipynb_source"] = f"{pagename}.ipynb"
+
+
+def copy_notebooks(app: Sphinx, exception: Exception | None) -> None:
+    """Lay the committed notebooks beside the pages, and write into each where it is from."""
+    if exception or app.builder.format != "html":
+        return
+    for docname in app.env.found_docs:
+        if notebook := notebook_of(app, docname):
+            text = notebook.read_text()
+            if REPOSITORY:
+                known = EMPTY.replace('""', f'"{REPOSITORY.install}"')
+                text = text.replace(json.dumps(EMPTY)[1:-1], json.dumps(known)[1:-1], 1)
+            target = Path(app.outdir, "_sources", f"{docname}.ipynb")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text)
 
 
 # What lrcore's docstrings use of Markdown: a displayed formula, then code, then a formula in a line.
@@ -49,7 +97,10 @@ def drop_thebe(app: Sphinx, pagename, templatename, context, doctree) -> None:
 
 
 def setup(app: Sphinx) -> dict:
+    app.connect("config-inited", set_buttons)
     app.connect("autodoc-process-docstring", read_markdown)
-    app.connect("doctree-read", add_colab_link)
+    app.connect("doctree-resolved", add_notebook_link)
+    app.connect("html-page-context", offer_notebook, priority=400)  # before the theme makes its menus
     app.connect("html-page-context", drop_thebe, priority=900)
-    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
+    app.connect("build-finished", copy_notebooks)  # after the theme has laid down its own copies
+    return {"version": "2", "parallel_read_safe": True, "parallel_write_safe": True}

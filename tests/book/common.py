@@ -7,6 +7,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 
+import release as release  # noqa: E402
+import repository as repository  # noqa: E402
 import sync  # noqa: E402
 
 CHAPTERS = sync.chapters()
@@ -19,6 +21,6 @@ def tracked_files() -> list[Path]:
         command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
         listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True).stdout
     except (OSError, subprocess.CalledProcessError):
-        hidden = {".venv", "_build", ".git"}
+        hidden = {".venv", "_build", ".git", "__pycache__"}
         return [p for p in ROOT.rglob("*") if p.is_file() and not hidden & set(p.parts)]
     return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]

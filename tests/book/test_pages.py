@@ -8,8 +8,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-import yaml
-from common import NAMES, ROOT
+from common import NAMES, ROOT, repository
 
 HTML = ROOT / "_build" / "html"
 CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
@@ -29,14 +28,16 @@ FLAGS = """--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-r
 
 # The ratio of contrast (WCAG 2) of the text of each element that has some.
 CONTRAST = """
-const light = c => { const v = c.map(x => x / 255).map(x => x <= .03928 ? x / 12.92 : ((x + .055) / 1.055) ** 2.4);
+const linear = x => x <= .03928 ? x / 12.92 : ((x + .055) / 1.055) ** 2.4;
+const light = c => { const v = c.map(x => linear(x / 255));
                      return .2126 * v[0] + .7152 * v[1] + .0722 * v[2]; };
 const rgba = s => { const v = s.match(/[\\d.]+/g).map(Number); return v.length > 3 ? v : [...v, 1]; };
-const ground = e => { for (; e; e = e.parentElement) {
-    const c = rgba(getComputedStyle(e).backgroundColor); if (c[3] > .5) return c; } return [255, 255, 255, 1]; };
-const ratio = e => { const a = light(rgba(getComputedStyle(e).color).slice(0, 3)), b = light(ground(e).slice(0, 3));
+const ground = e => { for (; e; e = e.parentElement) { const c = rgba(getComputedStyle(e).backgroundColor);
+                     if (c[3] > .5) return c; } return [255, 255, 255, 1]; };
+const ratio = e => { const both = [rgba(getComputedStyle(e).color), ground(e)];
+                     const [a, b] = both.map(c => light(c.slice(0, 3)));
                      return (Math.max(a, b) + .05) / (Math.min(a, b) + .05); };
-const parts = "article p, article li, article td, article h1, article h2, article figcaption, article pre";
+const parts = "article :is(p, li, td, h1, h2, figcaption, pre)";
 return [...document.querySelectorAll(parts)].filter(e => e.offsetParent && e.innerText.trim())
     .map(e => [ratio(e), e.innerText.slice(0, 60)]).filter(r => r[0] < 4.5);
 """
@@ -122,7 +123,8 @@ def test_page(browser, address, page):
     assert not [e for e in errors if "favicon.ico" not in e]
     text = browser.execute_script(
         "const a = document.querySelector('article').cloneNode(true);"
-        "a.querySelectorAll('pre, code, script, mjx-assistive-mml').forEach(e => e.remove()); return a.textContent"
+        "a.querySelectorAll('pre, code, script, mjx-assistive-mml').forEach(e => e.remove());"
+        "return a.textContent"
     )
     assert not re.findall(r"\\\(|\\\[|\$|\{glue:|\{numref\}|\\begin\{", text)
     assert not browser.execute_script("return document.querySelectorAll('mjx-merror').length")
@@ -141,9 +143,16 @@ def test_page(browser, address, page):
 
 
 @pytest.mark.parametrize("chapter", NAMES)
-def test_the_colab_link_leads_to_the_chapter(chapter):
-    repository = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]
-    place = repository["url"].removeprefix("https://") + "/blob/" + repository["branch"]
-    address = "https://colab.research.google.com/" + place.replace("github.com", "github", 1)
-    page = (HTML / "book" / f"{chapter}.html").read_text()
-    assert f'href="{address}/book/{chapter}.ipynb">Open in Colab</a>' in page
+def test_the_links_lead_to_the_chapter(chapter):
+    """To the repository that the build knew, which the notebook beside the page names too."""
+    file = f"book/{chapter}.ipynb"
+    page = (HTML / file).with_suffix(".html").read_text()
+    cells = json.loads((HTML / "_sources" / file).read_text())["cells"]
+    setup = "".join(next(c for c in cells if c["cell_type"] == "code")["source"])
+    known = repository.parse(re.search(r'^REPOSITORY = "(.*?)"', setup, re.MULTILINE)[1], branch="")
+    assert f"/{repository.UNKNOWN}/" not in page
+    if colab := known and known.colab(file):
+        assert f'href="{colab}">Open in Colab</a>' in page
+        assert f'href="{known.url}/edit/{known.branch}/book/{chapter}.md"' in page
+    else:
+        assert f'href="../_sources/{file}">Download the notebook</a>' in page

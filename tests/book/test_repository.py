@@ -33,11 +33,40 @@ def test_every_dependency_is_pinned_and_explained():
     assert not {name for name in names if f"`{name}`" not in explained}
 
 
+def test_the_floors_are_tested_as_pins():
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = wanted["dependencies"] + wanted["optional-dependencies"]["nwb"]
+    floors = dict(re.fullmatch(r"([\w-]+)>=([\d.]+)", line).groups() for line in wanted)
+    lowest = (ROOT / ".github" / "lowest.txt").read_text()
+    pins = dict(re.findall(r"^([\w-]+)==(\S+)$", lowest, re.MULTILINE))
+    assert pins.pop("jaxlib") == pins["jax"]
+    assert pins == floors
+
+
+def test_ruff_is_the_same_before_a_commit():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    (rev,) = (found["rev"] for found in hooks if "ruff" in found["repo"])
+    assert f"\nruff=={rev.removeprefix('v')}\n" in (ROOT / "requirements.txt").read_text()
+
+
+def test_workflows_pin_their_actions_and_start_without_rights():
+    used = {}
+    for file in (ROOT / ".github" / "workflows").glob("*.yml"):
+        text = file.read_text()
+        assert yaml.safe_load(text)["permissions"] == {"contents": "read"}, file.name
+        assert "concurrency" in yaml.safe_load(text), file.name
+        for action, version in re.findall(r"uses: *(\S+?)@(.*)", text):
+            assert re.fullmatch(r"[0-9a-f]{40} # v\d+\.\d+\.\d+", version), f"{file.name}: {action}@{version}"
+            assert used.setdefault(action, version) == version, f"two versions of {action}"
+    assert used
+
+
 def test_every_module_is_in_the_reference():
-    inner = {"__init__", "activation", "axes", "checks", "readers"}  # met through the others only
-    modules = {p.stem for p in (ROOT / "lrcore").glob("*.py")} - inner
+    inner = {"activation", "axes", "checks", "readers"}  # met through the others only
+    files = [p for p in (ROOT / "lrcore").rglob("*.py") if p.stem not in inner and not p.stem.startswith("_")]
+    modules = {".".join(p.relative_to(ROOT).with_suffix("").parts) for p in files}
     reference = (ROOT / "book" / "api.md").read_text()
-    assert {m for m in modules if f"automodule:: lrcore.{m}\n" not in reference} == set()
+    assert {m for m in modules if f"automodule:: {m}\n" not in reference} == set()
 
 
 def test_make_says_so_when_there_is_no_python(tmp_path):
