@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from . import checks, optimize
 from .checks import ArrayLike, floats
+from .mlp import mlp
 
 # Waves of time that the velocity reads besides time itself.
 _WAVES = 2
@@ -195,27 +196,6 @@ class Flow(eqx.Module):
         )
         flow = eqx.tree_at(lambda f: f.network, fixed, record.model, is_leaf=lambda leaf: leaf is None)
         return flow, record
-
-
-def _silu(x):
-    # jax's own is a compiled function, which cannot be pickled.
-    return jax.nn.silu(x)
-
-
-@eqx.filter_jit
-def mlp(inputs: int, outputs: int, width: int, depth: int, key: PRNGKeyArray) -> eqx.nn.MLP:
-    """A network with equinox's initial weights, all cut from one draw: to compile many small ones takes
-    seconds.
-    """
-    network = eqx.filter_eval_shape(eqx.nn.MLP, inputs, outputs, width, depth, _silu, key=key)
-    sizes = [size for layer in network.layers for size in (layer.weight.size, layer.bias.size)]
-    draws = iter(jnp.split(jr.uniform(key, (sum(sizes),), minval=-1.0, maxval=1.0), np.cumsum(sizes)[:-1]))
-    layers = []
-    for layer in network.layers:
-        weight, bias = (layer.in_features**-0.5 * next(draws) for _ in range(2))
-        values = (weight.reshape(layer.weight.shape), bias)
-        layers.append(eqx.tree_at(lambda layer: (layer.weight, layer.bias), layer, values))
-    return eqx.tree_at(lambda n: n.layers, network, tuple(layers))
 
 
 def _velocity(network, x: Array, t: Array, c: Array) -> Array:

@@ -1,7 +1,9 @@
 """Saving of what was fitted: one file, with a line that says what it holds and then its numbers."""
 
 import dataclasses
+import hashlib
 import importlib
+import io
 import json
 import os
 from collections.abc import Callable
@@ -12,6 +14,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from .mlp import mlp
 
 _MAGIC = b"lrcore 1\n"
 
@@ -40,8 +44,10 @@ def save(path: str | os.PathLike, fitted: eqx.Module) -> None:
             f"fitted: expected an object of lrcore, such as a Connector, got {type(fitted).__name__}"
         )
     fitted = jax.tree.map(lambda leaf: leaf.item() if isinstance(leaf, np.generic) else leaf, fitted)
-    header = json.dumps(_described(fitted, "")).encode() + b"\n"
-    write_whole(path, lambda file: (file.write(_MAGIC + header), eqx.tree_serialise_leaves(file, fitted)))
+    content = io.BytesIO()
+    content.write(json.dumps(_described(fitted, "")).encode() + b"\n")
+    eqx.tree_serialise_leaves(content, fitted)
+    write_whole(path, lambda file: file.write(_MAGIC + _digest(content) + content.getbuffer()))
 
 
 def load(path: str | os.PathLike) -> Any:
@@ -53,15 +59,19 @@ def load(path: str | os.PathLike) -> Any:
         if file.readline(64) != _MAGIC:
             raise ValueError(f"path: expected a file written by lr.save, got another kind of file at {path}")
         try:
-            found = eqx.tree_deserialise_leaves(file, _template(json.loads(file.readline())))
-            if file.read(1):
-                raise ValueError("there is more in it than it says")
-            return found
+            digest, content = file.readline(), io.BytesIO(file.read())
+            if digest != _digest(content):
+                raise ValueError("its SHA-256 is another than it says")
+            return eqx.tree_deserialise_leaves(content, _template(json.loads(content.readline())))
         except Exception as error:
             raise ValueError(
                 f"path: {path} is damaged, truncated, or of another version of lrcore: {error}; write it "
                 "anew with lr.save"
             ) from error
+
+
+def _digest(content: io.BytesIO) -> bytes:
+    return hashlib.sha256(content.getbuffer()).hexdigest().encode() + b"\n"
 
 
 def write_whole(path: str | os.PathLike, write: Callable) -> None:
@@ -80,7 +90,7 @@ def _described(x: Any, name: str) -> Any:
     """What stands where in a tree, for JSON: a list `[kind, ...]`, or a number, a text or nothing itself."""
     if x is None or isinstance(x, bool | int | float | str):
         return x
-    if isinstance(x, jax.Array | np.ndarray):
+    if isinstance(x, jax.Array | np.ndarray) and x.dtype != object:
         return ["jax" if isinstance(x, jax.Array) else "numpy", list(x.shape), np.dtype(x.dtype).str]
     if isinstance(x, tuple | list):
         return [type(x).__name__, [_described(part, name) for part in x]]
@@ -112,8 +122,6 @@ def _template(described: Any) -> Any:
     if kind == "dict":
         return {key: _template(part) for key, part in rest[0].items()}
     if kind == "mlp":
-        from .flow import mlp
-
         return mlp(*rest[0], jax.random.key(0))
     module, name, fields = rest
     if not module.startswith("lrcore."):

@@ -12,7 +12,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import execute
 import repository
+import sync
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "_build"
@@ -57,6 +59,8 @@ def main() -> None:
     BUILD.mkdir(exist_ok=True)
     RESULTS.write_text(results)
 
+    os.environ |= environment
+    execute.execute(sync.chapters())
     jupyter_book = Path(sys.executable).with_name("jupyter-book")
     command = [jupyter_book, "build", ".", "-W", "-n", "--keep-going"]
     if subprocess.run(command, env=environment).returncode:

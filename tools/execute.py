@@ -1,7 +1,7 @@
 """Run the chapters side by side, a processor core each, into the cache that Jupyter Book takes outputs from.
 
-Jupyter Book runs one chapter after another, and most of a chapter's time one core is idle. What is in the cache
-already is not run again.
+Jupyter Book runs one chapter after another, and most of a chapter's time one core is idle. What is in the
+cache already is not run again.
 """
 
 import multiprocessing

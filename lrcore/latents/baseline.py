@@ -124,7 +124,7 @@ def regress(
 
 @jax.jit
 def _regression(x, y, c, prior):
-    """Weights w (neuron, feature) of the Poisson means c exp(w . x) by Newton's method, one neuron after another."""
+    """Weights w (neuron, feature) of the Poisson means c exp(w . x) by Newton's method, neuron by neuron."""
     penalty = prior * jnp.eye(x.shape[1])
 
     def one(parts):
