@@ -190,7 +190,7 @@ def fit(
     - `activation`: $\phi$ of the read-out; "softplus" for spikes and "linear" for rates by default. `bias`:
       fit $d_i$.
     - `baseline`: (trial, time, neuron), expected counts a bin without z; by default each neuron's mean. See
-      `lr.baseline`.
+      `lr.latents.baseline`.
     - `lag`: bins by which inputs act late. `features`: random ones of F; `ridge`: relative to their mean
       square.
     - `q`: EM starts from Q = q I, of white latents, and stays near it. With much less it finds no attractors;

@@ -122,7 +122,7 @@ def evaluate(
     """Fit a state-space model to each fold's training trials and score it on the others.
 
     Folds are those of scikit-learn's `KFold(folds, shuffle=True, random_state=0)`. The baseline
-    (`lr.baseline.fit`) is learned from the training trials too.
+    (`lr.latents.baseline.fit`) is learned from the training trials too.
 
     **Arguments**
 
