@@ -8,9 +8,15 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 
+# Functions that can be pickled: jax's own SiLU is a compiled one, and equinox's identity has no name.
+
+
 def _silu(x):
-    # jax's own is a compiled function, which cannot be pickled.
     return jax.nn.silu(x)
+
+
+def _identity(x):
+    return x
 
 
 @eqx.filter_jit
@@ -18,7 +24,7 @@ def mlp(inputs: int, outputs: int, width: int, depth: int, key: PRNGKeyArray) ->
     """A network with equinox's initial weights, all cut from one draw: to compile many small ones takes
     seconds.
     """
-    network = eqx.filter_eval_shape(eqx.nn.MLP, inputs, outputs, width, depth, _silu, key=key)
+    network = eqx.filter_eval_shape(eqx.nn.MLP, inputs, outputs, width, depth, _silu, _identity, key=key)
     sizes = [size for layer in network.layers for size in (layer.weight.size, layer.bias.size)]
     draws = iter(jnp.split(jr.uniform(key, (sum(sizes),), minval=-1.0, maxval=1.0), np.cumsum(sizes)[:-1]))
     layers = []
