@@ -26,6 +26,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def clicks_session():
     """Synthetic sessions by the number of their key, and by their size. Nobody writes into them."""
+
     @functools.cache
     def made(seed: int = 0, n_trials: int = 400, n_neurons: int = 80):
         return lr.recording.clicks_session(jax.random.key(seed), n_trials=n_trials, n_neurons=n_neurons)
@@ -36,6 +37,7 @@ def clicks_session():
 @pytest.fixture(scope="session")
 def state_space_fit(clicks_session):
     """State-space models of rank 2 of such sessions, after twenty iterations."""
+
     @functools.cache
     def made(n_trials: int = 200, n_neurons: int = 80):
         recording = clicks_session(0, n_trials, n_neurons).recording

@@ -44,9 +44,13 @@ def test_rates_are_inverted_where_they_are_valid():
     rates = np.array([[0.5, -0.5], [7.0, np.nan]])
     found = invert(rates, "tanh", inside=np.array([True, False]))
     np.testing.assert_allclose(found[0], np.arctanh(rates[0]), atol=1e-6)
-    with pytest.raises(ValueError, match="^rates: expected rates of tanh, between -1 and 1, got 1 of 4 outside"):
+    with pytest.raises(
+        ValueError, match="^rates: expected rates of tanh, between -1 and 1, got 1 of 4 outside"
+    ):
         invert(rates, "tanh")
     # Saturated rates are as far out as float32 can tell.
     assert np.isfinite(invert(np.array([-1.0, 1.0]), "tanh")).all()
-    with pytest.raises(ValueError, match=r"^activation: expected one with a known inverse \(tanh, .*\), got 'relu'"):
+    with pytest.raises(
+        ValueError, match=r"^activation: expected one with a known inverse \(tanh, .*\), got 'relu'"
+    ):
         invert(rates, "relu")

@@ -59,7 +59,9 @@ def test_dissimilarity_adds_both_terms():
     assert found == pytest.approx(expected, abs=0.2)
     assert compare.dissimilarity(p, p, key=jr.key(0), n_neurons=150) < 0.1
     e = q.sample(jr.key(1), 400)
-    assert compare.dissimilarity(lr.distributions.Empirical(e), q, key=jr.key(0), n_neurons=150) < 0.5 * expected
+    assert (
+        compare.dissimilarity(lr.distributions.Empirical(e), q, key=jr.key(0), n_neurons=150) < 0.5 * expected
+    )
 
 
 def test_lint_is_blind_to_what_sorting_forgets():

@@ -196,9 +196,7 @@ def test_it_is_a_distribution_like_any_other(fitted):
 
 def test_without_sigma_n_is_a_function_of_e(plain):
     network, steps, _ = plain
-    found = lr.Connector.fit(
-        steps, network.embedding, sigma=0.0, key=jr.key(1), **(QUICK | {"updates": 20})
-    )
+    found = lr.Connector.fit(steps, network.embedding, sigma=0.0, key=jr.key(1), **(QUICK | {"updates": 20}))
     drawn = found.sample(jr.key(0), 50)
     np.testing.assert_allclose(drawn.n, found.conditional_mean(drawn.embedding), atol=1e-4)
     with pytest.raises(ValueError, match="^sigma: expected a positive sigma"):

@@ -172,9 +172,7 @@ def test_padding_is_never_looked_at(driven, ridge):
 def test_inputs_of_the_same_length_as_the_latents_lose_their_last(driven):
     network, z, u, options = driven
     longer = np.concatenate([u, np.full((6, 1, 2), 99.0)], axis=1)
-    one, other = (
-        fit(z, network.embedding, inputs=inputs, **options, ridge=1e-5) for inputs in (u, longer)
-    )
+    one, other = (fit(z, network.embedding, inputs=inputs, **options, ridge=1e-5) for inputs in (u, longer))
     np.testing.assert_array_equal(one.n, other.n)
 
 

@@ -108,7 +108,9 @@ def partners():
                 other = _of_neurons(p, kind, size)
             else:
                 p = mixture(*SHAPES[shape])
-                other = null_space_partner(p, *explored(p), key=jr.key(1), kind=kind, size=size, tolerance=1e-3)
+                other = null_space_partner(
+                    p, *explored(p), key=jr.key(1), kind=kind, size=size, tolerance=1e-3
+                )
             made[shape, kind, size] = other
         return made[shape, kind, size]
 
@@ -241,7 +243,9 @@ def test_a_partner_is_a_distribution_like_any_other(partners):
     net = other.sample(jr.key(0), 20)
     there = lr.gauge.transform(net, gauge)
     np.testing.assert_allclose(
-        moved.log_prob(there.m, there.b, there.d, there.n), other.log_prob(net.m, net.b, net.d, net.n), atol=0.01
+        moved.log_prob(there.m, there.b, there.d, there.n),
+        other.log_prob(net.m, net.b, net.d, net.n),
+        atol=0.01,
     )
     # Leading axes are batches, and the parts that it does not have may be given.
     stacked = other.log_prob(net.m[None], net.b[None], None, net.n[None])

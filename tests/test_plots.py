@@ -70,6 +70,18 @@ def test_flow_field_of_a_function_an_input_and_a_window():
     assert len(z) == 49 and u.tolist() == [0.5]
 
 
+@pytest.mark.parametrize("what", ["mixture", "Connector", "network"])
+def test_flow_field_of_whatever_has_a_drift(what, quadstable_fit, network, monkeypatch):
+    """A distribution is drawn by its mean field: the velocity is -z + F."""
+    given = {"mixture": lr.systems.quadstable(), "Connector": quadstable_fit[2], "network": network}[what]
+    drawn = []
+    monkeypatch.setattr(Axes, "streamplot", lambda self, *args, **_: drawn.append(args))
+    plots.flow_field(given, points=5)
+    x, y, *velocity = drawn[0]
+    z = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2).astype(np.float32)
+    np.testing.assert_allclose(np.stack(velocity, axis=-1).reshape(-1, 2), given.drift(z) - z, atol=1e-5)
+
+
 def test_flow_field_passes_over_padding(network, latents):
     padded = latents.copy()
     padded[0, 4:] = np.nan
@@ -79,6 +91,9 @@ def test_flow_field_passes_over_padding(network, latents):
 def test_flow_field_of_another_rank_is_refused():
     with pytest.raises(ValueError, match="^drift: expected a rank of 2.*got 3"):
         plots.flow_field(lr.LowRankNetwork(np.eye(3), np.eye(3)))
+    flat = lr.GaussianMixture([1.0], np.zeros((1, 2)), np.eye(2)[None])
+    with pytest.raises(ValueError, match="^drift: expected a rank of 2.*got 1"):
+        plots.flow_field(flat)
 
 
 def test_connectivity(network):
@@ -115,17 +130,6 @@ def test_losses():
         plots.losses({"a": curve}, smooth=0)
 
 
-def test_ridge_path(network, latents):
-    found = lr.maxent.fit(latents, network.embedding, alpha=0.1)
-    before = found.held_out.copy()
-    ax = plots.ridge_path(found)
-    assert isinstance(ax, Axes) and ax.get_xscale() == ax.get_yscale() == "log"
-    np.testing.assert_allclose(ax.lines[0].get_xydata(), np.stack([found.ridges, found.held_out], axis=1))
-    np.testing.assert_array_equal(before, found.held_out)
-    with pytest.raises(ValueError, match="^found: expected a fit that chose its ridge"):
-        plots.ridge_path(lr.maxent.fit(latents, network.embedding, alpha=0.1, ridge=1e-3))
-
-
 def test_style_is_one_file_of_colours_that_the_colour_blind_tell_apart():
     plots.use_style()
     cycle = plt.rcParams["axes.prop_cycle"].by_key()["color"]
@@ -151,8 +155,10 @@ def test_report(rank, noise):
     """Any rank, and data that identify nothing."""
     rng = np.random.default_rng(0)
     e = lr.Embedding(rng.normal(size=(40, rank)))
-    found = lr.identifiability.report(rng.normal(size=(200, rank)), e, noise=noise)
-    figure = found.plot()
+    z = rng.normal(size=(200, rank))
+    steps = lr.Steps(z, None, 0 * z, np.zeros(200, int), alpha=0.1)
+    found = lr.identifiability.report(steps, e, noise=noise)
+    figure = plots.identified(found)
     titles = [ax.get_title() for ax in figure.axes if ax.axison]
     assert titles[0] == f"{found.modes} modes identified" and "coverage" in titles
     assert f"mode {found.modes + found.partly + 1}: free" in titles and ("mode 1: identified" in titles) == (
@@ -161,8 +167,8 @@ def test_report(rank, noise):
 
 
 @pytest.fixture(scope="module")
-def recording():
-    return lr.recording.clicks_session(jr.key(0), n_trials=30, n_neurons=6).recording
+def recording(clicks_session):
+    return clicks_session(0, 30, 6).recording
 
 
 def test_raster_has_every_spike_and_every_click(recording):

@@ -1,4 +1,4 @@
-"""The whole way from a session of spikes to a network and its flow field, on a real and on a synthetic session."""
+"""The whole way from spikes to a network and its flow field, on a real and on a synthetic session."""
 
 import os
 import time
@@ -12,15 +12,14 @@ import lrcore as lr
 
 def _whole_way(recording: lr.Recording) -> None:
     states = lr.latents.smooth(recording, rank=2)
+    steps = states.steps(tau=0.1)
     found = lr.Connector.fit(
-        states.z,
+        steps,
         states.embedding,
-        lengths=states.lengths,
-        alpha=recording.bin_width / 0.1,
         tau=0.1,
         tolerance=0.3 * recording.n_neurons**-0.5,
         key=jr.key(0),
-        steps=200,
+        updates=200,
         progress=False,
     )
     extent = float(np.quantile(np.abs(states.z[states.mask]), 0.99))
@@ -32,12 +31,11 @@ def _whole_way(recording: lr.Recording) -> None:
     assert np.sqrt(np.mean((together - own) ** 2)) < 0.2 * np.sqrt(np.mean(own**2))
 
     begin = time.perf_counter()
-    noise = float(np.sqrt(found.maxent.held_out.min()))
-    report = lr.identifiability.report(
-        states, noise=noise, activation="tanh", size=float(np.std(found.maxent.n))
-    )
+    report = lr.identifiability.report(found, size=float(np.std(found.maxent.n)))
     assert time.perf_counter() - begin < 30
-    assert 2 <= report.modes < recording.n_neurons / 2 and report.steps == recording.lengths.sum()
+    assert 2 <= report.modes < recording.n_neurons / 2
+    assert report.steps == len(steps) == (recording.lengths - 1).sum()
+    assert report.noise == np.sqrt(found.maxent.held_out.min())
 
     points = lr.flowfield.fixed_points(network.drift, starts)
     assert points.stable.any()
@@ -52,8 +50,8 @@ def _whole_way(recording: lr.Recording) -> None:
     assert ax.get_xlim() == pytest.approx((-extent, extent))
 
 
-def test_synthetic_session():
-    _whole_way(lr.recording.clicks_session(jr.key(0)).recording)
+def test_synthetic_session(clicks_session):
+    _whole_way(clicks_session().recording)
 
 
 @pytest.mark.data

@@ -1,4 +1,4 @@
-"""The figures that Connector must reach on the four reference systems, from published and from fresh draws."""
+"""The figures that Connector must reach on the reference systems, from published and from fresh draws."""
 
 import os
 from pathlib import Path
@@ -35,8 +35,8 @@ def _published(name: str) -> lr.LowRankNetwork:
 def test_connector_reaches_the_figures(name, draw):
     truth = lr.systems.SYSTEMS[name]()
     network = _published(name) if draw == "published" else truth.sample(jr.key(draw), 1000)
-    latents = lr.systems.trajectories(network)
-    found = lr.Connector.fit(latents, network.embedding, alpha=0.1, key=jr.key(7), progress=False)
+    steps = lr.steps(lr.systems.trajectories(network), alpha=0.1)
+    found = lr.Connector.fit(steps, network.embedding, key=jr.key(7), progress=False)
 
     g = truth.conditional_mean(network.embedding)
     error = {

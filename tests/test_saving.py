@@ -52,7 +52,9 @@ def mixture() -> lr.GaussianMixture:
 
 
 def trained() -> lr.training.Trained:
-    data = lr.Recording(rates=ring().rates(lr.systems.trajectories(ring(), points=2, steps=9)), bin_width=0.01)
+    data = lr.Recording(
+        rates=ring().rates(lr.systems.trajectories(ring(), points=2, steps=9)), bin_width=0.01
+    )
     options = {"start": "learned", "seeds": 2, "epochs": 5, "batch_size": 4, "progress": False}
     return lr.training.on_recording(data, 2, alpha=0.1, key=jr.key(0), **options)
 
@@ -191,7 +193,9 @@ def test_other_files_are_refused(tmp_path):
     text.write_text("A life's work.")
     model.write_bytes(pickle.dumps(made("network")))
     for other in (file, text, model):
-        with pytest.raises(ValueError, match="^path: expected a file written by lr.save, got another kind of file"):
+        with pytest.raises(
+            ValueError, match="^path: expected a file written by lr.save, got another kind of file"
+        ):
             lr.load(other)
     with pytest.raises(FileNotFoundError):
         lr.load(tmp_path / "nowhere")
@@ -224,7 +228,9 @@ def test_what_cannot_be_saved_is_refused_at_once(tmp_path):
     for value in (np.zeros(3), {"a": 1}, None, lr.LowRankNetwork):
         with pytest.raises(TypeError, match="fitted"):
             lr.save(tmp_path / "x", value)
-    with pytest.raises(TypeError, match="^fitted: expected an object of lrcore, such as a Connector, got Own"):
+    with pytest.raises(
+        TypeError, match="^fitted: expected an object of lrcore, such as a Connector, got Own"
+    ):
         lr.save(tmp_path / "x", Own())
     objects = recording(info={"mixed": np.array(["a", 1, None] * 4, dtype=object)})
     with pytest.raises(ValueError, match=r"^info\['mixed'\]: expected a name or numbers to save"):
