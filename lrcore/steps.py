@@ -5,6 +5,7 @@ regressed on.
 from collections.abc import Sequence
 
 import equinox as eqx
+import jax
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
@@ -243,7 +244,7 @@ def given(value) -> Steps:
     """The `Steps` that a function was given; anything else is refused with the way to make them."""
     if isinstance(value, Steps):
         return value
-    shape = f" of shape {np.shape(value)}" if isinstance(value, np.ndarray) or hasattr(value, "dtype") else ""
+    shape = f" of shape {value.shape}" if isinstance(value, np.ndarray | jax.Array) else ""
     raise TypeError(
         f"steps: expected lr.Steps, got {type(value).__name__}{shape}: make them by latents.steps(tau=...), "
         "by fit.steps(key) of a state-space fit, or from arrays by lr.steps(latents, alpha=..., "
@@ -261,9 +262,9 @@ def _fraction(alpha) -> float:
 def _array(latents) -> Shaped[np.ndarray, "trial time rank"]:
     """Latents as an array of trials; what stands beyond their lengths is looked at later."""
     if isinstance(latents, eqx.Module):
+        way = "its own .steps() knows the lengths" if hasattr(latents, "steps") else "infer latents first"
         raise TypeError(
-            f"latents: expected an array (trial, time, rank), got {type(latents).__name__}: its own .steps() "
-            "knows the lengths"
+            f"latents: expected an array (trial, time, rank), got {type(latents).__name__}: {way}"
         )
     latents = np.asarray(checks.array("latents", latents, ("...", "time", "rank"), padded=True))
     latents = latents[None] if latents.ndim == 2 else latents

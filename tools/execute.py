@@ -56,7 +56,7 @@ def missing(cache, paths: list[Path]) -> list[Path]:
 
 
 def execute(paths: list[Path]) -> None:
-    """Run the chapters that are not in the cache; ends the program where one fails."""
+    """Run the chapters that are not in the cache; where some fail, the program ends after the others."""
     CACHE.mkdir(parents=True, exist_ok=True)
     cache = get_cache(str(CACHE))
     todo = missing(cache, paths)
@@ -71,14 +71,16 @@ def execute(paths: list[Path]) -> None:
             queue.put(core)
     count = min(len(cores) or os.cpu_count() or 1, len(todo))
     with ProcessPoolExecutor(count, mp_context=context, initializer=pin, initargs=(queue,)) as pool:
-        tasks = {pool.submit(run, path): path for path in todo}
+        tasks, failed = {pool.submit(run, path): path for path in todo}, []
         for task in as_completed(tasks):
             path = tasks[task]
             notebook, seconds, error = task.result()
             if error:
-                pool.shutdown(cancel_futures=True)
-                sys.exit(f"{path.relative_to(ROOT)} failed:\n{error}")
+                failed.append(f"{path.relative_to(ROOT)} failed:\n{error}")
+                continue
             print(f"{path.relative_to(ROOT)}: {seconds:.0f} s", flush=True)
             record = cache.add_nb_to_project(str(path), read_data={"name": "myst_nb_md", "type": "plugin"})
             bundle = CacheBundleIn(notebook, record.uri, data={"execution_seconds": seconds})
             cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
+    if failed:
+        sys.exit("\n".join(failed))
