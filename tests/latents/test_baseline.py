@@ -1,11 +1,23 @@
-"""Regressions on a baseline: known weights, and nothing from the future."""
+"""Baselines and regressions on them: known weights, and nothing from the future."""
 
-import jax.random as jr
 import numpy as np
 import pytest
 
 import lrcore as lr
-from lrcore import baseline
+from lrcore.latents import baseline
+
+
+def test_baseline_follows_drifts_and_the_time_course():
+    rng = np.random.default_rng(0)
+    trend = np.exp(np.sin(np.linspace(0, 6, 300)))[:, None, None]
+    course = np.linspace(0.5, 1.5, 60)[None, :, None]
+    wanted = 0.1 * trend * course * np.ones((1, 1, 5))
+    recording = lr.Recording(spikes=rng.poisson(wanted), bin_width=0.01, lengths=np.full(300, 60))
+    train = np.arange(300) % 5 != 0
+    level = baseline.fit(recording, train=train)[~train]
+    flat = np.log(wanted[~train].mean())
+    error = np.mean((np.log(level) - np.log(wanted[~train])) ** 2)
+    assert error < 0.15 * np.mean((flat - np.log(wanted[~train])) ** 2)
 
 
 def test_known_weights_are_recovered():
@@ -22,8 +34,8 @@ def test_known_weights_are_recovered():
     np.testing.assert_allclose(still, level, rtol=1e-3)
 
 
-def test_only_training_trials_are_learned_from():
-    recording = lr.recording.clicks_session(jr.key(0), n_trials=40, n_neurons=6).recording
+def test_only_training_trials_are_learned_from(clicks_session):
+    recording = clicks_session(0, 40, 6).recording
     train, level = np.arange(30), np.full(recording.spikes.shape, 0.1)
     history = baseline.click_history(recording.inputs, recording.bin_width)
     spikes = recording.spikes.copy()
@@ -48,10 +60,12 @@ def test_click_history_is_causal_and_ends():
     np.testing.assert_allclose(later[0, 7:], history[0, :-7], atol=1e-6)
 
 
-def test_bad_input():
-    recording = lr.recording.clicks_session(jr.key(0), n_trials=20, n_neurons=4).recording
+def test_bad_input(clicks_session):
+    recording = clicks_session(0, 20, 4).recording
     level = np.full(recording.spikes.shape, 0.1)
     with pytest.raises(ValueError, match="features"):
         baseline.regress(recording, level, np.zeros((20, 7, 2)))
     with pytest.raises(ValueError, match="train: expected at least ten trials, got 2"):
         baseline.regress(recording, level, np.zeros((20, 100, 2)), train=[0, 1])
+    with pytest.raises(ValueError, match="train: expected at least ten trials, got 3"):
+        baseline.fit(recording, train=[0, 1, 2])

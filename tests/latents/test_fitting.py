@@ -1,4 +1,4 @@
-"""The state-space model against a session whose truth is known, and baselines."""
+"""The state-space model, fitted and applied, against a session whose truth is known."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -7,17 +7,18 @@ import numpy as np
 import pytest
 
 import lrcore as lr
-from lrcore import baseline, latents
+from lrcore import latents
+from lrcore.latents import baseline
 
 
 @pytest.fixture(scope="module")
-def session():
-    return lr.recording.clicks_session(jr.key(0), n_trials=200)
+def session(clicks_session):
+    return clicks_session(0, 200)
 
 
 @pytest.fixture(scope="module")
-def found(session):
-    return latents.fit(session.recording, 2, key=jr.key(1), iterations=20, progress=False)
+def found(state_space_fit):
+    return state_space_fit(200)
 
 
 def explained(truth, estimate):
@@ -45,7 +46,7 @@ def test_posterior_covers_the_truth(session, found):
     off = mean - design @ ahead
     covariance = np.asarray(found.posterior.covariance)[mask]
     distance = np.einsum("ti,tij,tj->t", off, np.linalg.inv(covariance), off)
-    # Means scatter less around the truth than the truth around means, so that somewhat more than 95 percent are inside.
+    # Means scatter less around the truth than the truth around means: somewhat more than 95 percent are inside.
     assert 0.9 < (distance < 5.99).mean() < 0.999
 
 
@@ -55,40 +56,6 @@ def test_paths_have_the_posterior_moments(found):
     deviation = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))
     assert np.abs((draws.mean(axis=0) - mean) / deviation).max() < 5 / np.sqrt(200)
     np.testing.assert_allclose(draws.std(axis=0) / deviation, 1, atol=0.3)
-
-
-def test_a_linear_gaussian_model_is_solved_exactly():
-    """Rates, linear read-out and drift: the smoother against the dense Gaussian posterior."""
-    rng = np.random.default_rng(0)
-    y = rng.normal(size=(3, 6, 8)).astype(np.float32)
-    recording = lr.Recording(rates=y, bin_width=0.01)
-    fit = latents.fit(
-        recording, 2, key=jr.key(0), alpha=0.1, bias=False, iterations=1, features=4, progress=False
-    )
-    model = fit.model
-    model = eqx.tree_at(lambda s: s.n, model, jnp.zeros_like(model.n))
-    fit = eqx.tree_at(lambda s: s.model, fit, model)
-    got = latents.infer(fit, recording, iterations=25).posterior
-    m, s2, q = (np.asarray(x, float) for x in (model.m, model.variance, model.q))
-    # z = L noise: prior precision of the whole path.
-    time, rank = 6, 2
-    step = np.eye(time * rank)
-    for t in range(1, time):
-        step[rank * t : rank * (t + 1), rank * (t - 1) : rank * t] = -0.9 * np.eye(rank)
-    noise = np.zeros((time * rank, time * rank))
-    noise[:rank, :rank] = np.linalg.inv(np.asarray(model.v0))
-    for t in range(1, time):
-        noise[rank * t : rank * (t + 1), rank * t : rank * (t + 1)] = np.linalg.inv(q)
-    read = m.T @ np.diag(1 / s2)
-    precision = step.T @ noise @ step + np.kron(np.eye(time), read @ m)
-    first = np.zeros(time * rank)
-    first[:rank] = np.asarray(model.mean0)
-    shift = (read @ y[0].T).T.ravel() + step.T @ noise @ first
-    np.testing.assert_allclose(
-        np.asarray(got.mean[0]).ravel(), np.linalg.solve(precision, shift), atol=2e-3, rtol=1e-2
-    )
-    dense = np.linalg.inv(precision)
-    np.testing.assert_allclose(got.covariance[0, 3], dense[6:8, 6:8], rtol=2e-2, atol=1e-5)
 
 
 def test_noise_starts_from_q(session):
@@ -120,19 +87,6 @@ def test_prediction_of_left_out_neurons_and_by_inputs_alone(session):
     assert likelihood(others, left_out) > base + 0.03
 
 
-def test_baseline_follows_drifts_and_the_time_course():
-    rng = np.random.default_rng(0)
-    trend = np.exp(np.sin(np.linspace(0, 6, 300)))[:, None, None]
-    course = np.linspace(0.5, 1.5, 60)[None, :, None]
-    wanted = 0.1 * trend * course * np.ones((1, 1, 5))
-    recording = lr.Recording(spikes=rng.poisson(wanted), bin_width=0.01, lengths=np.full(300, 60))
-    train = np.arange(300) % 5 != 0
-    level = baseline.fit(recording, train=train)[~train]
-    flat = np.log(wanted[~train].mean())
-    error = np.mean((np.log(level) - np.log(wanted[~train])) ** 2)
-    assert error < 0.15 * np.mean((flat - np.log(wanted[~train])) ** 2)
-
-
 def test_bad_input(session, found):
     recording = session.recording
     with pytest.raises(ValueError, match=r"baseline: expected the shape \(200, 100, 80\)"):
@@ -145,30 +99,53 @@ def test_bad_input(session, found):
         latents.fit(recording, 3, key=jr.key(0), start=found.latents, progress=False)
     with pytest.raises(ValueError, match="^q: expected a positive finite number, got -0.1"):
         latents.fit(recording, 2, key=jr.key(0), q=-0.1, progress=False)
-    with pytest.raises(ValueError, match="train: expected at least ten trials, got 3"):
-        baseline.fit(recording, train=[0, 1, 2])
+    with pytest.raises(ValueError, match="^count: expected at least 1"):
+        found.steps(jr.key(0), 0)
 
 
-def test_draws_for_a_regression(found):
-    data = found.draws(jr.key(4), 40)
-    trials, rank = found.recording.n_trials, 2
-    z = data["latents"].reshape(40, trials, -1, rank)
-    mask = found.recording.mask
-    assert (z[:, ~mask] == 0).all() and data["copies"] == 40 and data["alpha"] == found.model.alpha
-    np.testing.assert_array_equal(data["lengths"].reshape(40, -1), np.tile(found.recording.lengths, (40, 1)))
+def test_steps_for_a_regression(found):
+    """Along posterior paths: states with the posterior's moments, and after each the state that is expected."""
+    steps = found.steps(jr.key(4), 40)
+    recording, mask, taken = found.recording, found.recording.mask, found.recording.mask[:, 1:]
+    assert steps.copies == 40 and steps.alpha == found.model.alpha and steps.measured == taken.sum()
+    once = np.repeat(np.arange(recording.n_trials), recording.lengths - 1)
+    np.testing.assert_array_equal(steps.trial, np.tile(once, 40))
+    z = steps.z.reshape(40, -1, 2)
     mean, covariance = np.asarray(found.posterior.mean), np.asarray(found.posterior.covariance)
-    off = (z - mean[None])[:, mask]
-    deviation = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))[mask]
+    off = z - mean[:, :-1][taken][None]
+    deviation = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))[:, :-1][taken]
     # Sampling alone leaves 0.16; the drift as it is moves the posterior a little off the Gaussian one.
     assert np.sqrt(np.mean((off.mean(axis=0) / deviation) ** 2)) < 0.25
     np.testing.assert_allclose(np.mean((off / deviation) ** 2), 1, atol=0.03)
     product = np.einsum("kti,ktj->ij", off, off) / off[..., 0].size
-    np.testing.assert_allclose(product, covariance[mask].mean(axis=0), atol=0.02 * product.max())
+    np.testing.assert_allclose(product, covariance[:, :-1][taken].mean(axis=0), atol=0.02 * product.max())
     # On average, what is expected after a state is the next one.
-    ahead = data["alpha"] * data["drift"] + (1 - data["alpha"]) * data["latents"][:, :-1]
-    off = (ahead.reshape(40, trials, -1, rank) - mean[None, :, 1:])[:, mask[:, 1:]]
+    ahead = steps.alpha * steps.y + (1 - steps.alpha) * steps.z
+    off = ahead.reshape(40, -1, 2) - mean[:, 1:][taken][None]
     assert np.sqrt(np.mean(off.mean(axis=0) ** 2)) < 0.12 and np.abs(off.mean(axis=(0, 1))).max() < 0.02
-    np.testing.assert_array_equal(data["inputs"][:trials], found.recording.inputs)
+    np.testing.assert_array_equal(steps.u[: len(once)], recording.inputs[:, :-1][taken])
+    assert mask.sum() - recording.n_trials == len(once)
+
+
+def test_a_path_of_each_trial(found):
+    drawn = found.sample(jr.key(5))
+    mask = found.recording.mask
+    assert isinstance(drawn, latents.Latents) and not np.asarray(drawn.z)[~mask].any()
+    # Not smoother than the truth: means are, paths are not.
+    rough, smooth = (
+        np.diff(np.asarray(x.z), axis=1)[mask[:, 1:]].std(axis=0) for x in (drawn, found.latents)
+    )
+    assert (rough > smooth).all()
+    np.testing.assert_array_equal(found.sample(jr.key(5)).z, drawn.z)
+
+
+def test_steps_of_a_fit_go_into_a_regression(found):
+    """As every other steps do; the embedding has b where the recording has inputs."""
+    steps = found.steps(jr.key(0), 1)
+    fit = lr.maxent.fit(steps, found.embedding(), tolerance=0.05)
+    assert fit.n.shape == (80, 2) and fit.steps is steps
+    report = lr.identifiability.report(found.steps(jr.key(0), 2), found.embedding(), noise=fit.noise)
+    assert report.steps == len(steps)
 
 
 def test_a_network_as_drift(session, found):
@@ -187,20 +164,3 @@ def test_a_network_as_drift(session, found):
         found.with_network(lr.LowRankNetwork(m, n, b, activation="softplus"))
     with pytest.raises(ValueError, match="^network: expected tanh neurons of rank 2"):
         found.with_network(lr.LowRankNetwork(m[:, :1], n[:, :1]))
-
-
-def test_input_weights_of_neurons_that_read_inputs():
-    """Half of the neurons are driven by an input at once, to either side; the others are not."""
-    rng = np.random.default_rng(0)
-    trials, time, neurons = 80, 60, 20
-    inputs = rng.poisson(0.2, (trials, time, 1)).astype(np.float32)
-    weights = np.where(np.arange(neurons) < 10, np.linspace(-1.5, 1.5, 10).repeat(2)[:neurons], 0.0)
-    z = np.cumsum(rng.normal(size=(trials, time)) * 0.15, axis=1)
-    potential = z[..., None] * rng.normal(size=neurons) + inputs * weights
-    spikes = rng.poisson(0.2 * np.log1p(np.exp(potential)))
-    recording = lr.Recording(spikes=spikes, bin_width=0.01, lengths=np.full(trials, time), inputs=inputs)
-    fit = latents.fit(recording, 1, key=jr.key(0), iterations=8, progress=False)
-    b = np.asarray(fit.embedding().b)[:, 0]
-    assert np.corrcoef(b, weights)[0, 1] > 0.8
-    strong = np.abs(weights) > 0.5
-    assert (np.sign(b[strong]) == np.sign(weights[strong])).mean() > 0.9
