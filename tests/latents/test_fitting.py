@@ -1,6 +1,5 @@
 """The state-space model, fitted and applied, against a session whose truth is known."""
 
-import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -46,7 +45,8 @@ def test_posterior_covers_the_truth(session, found):
     off = mean - design @ ahead
     covariance = np.asarray(found.posterior.covariance)[mask]
     distance = np.einsum("ti,tij,tj->t", off, np.linalg.inv(covariance), off)
-    # Means scatter less around the truth than the truth around means: somewhat more than 95 percent are inside.
+    # Means scatter less around the truth than the truth around means: somewhat more than 95 percent lie
+    # inside.
     assert 0.9 < (distance < 5.99).mean() < 0.999
 
 
@@ -104,7 +104,7 @@ def test_bad_input(session, found):
 
 
 def test_steps_for_a_regression(found):
-    """Along posterior paths: states with the posterior's moments, and after each the state that is expected."""
+    """Along posterior paths: states with the posterior's moments, and after each the one that is expected."""
     steps = found.steps(jr.key(4), 40)
     recording, mask, taken = found.recording, found.recording.mask, found.recording.mask[:, 1:]
     assert steps.copies == 40 and steps.alpha == found.model.alpha and steps.measured == taken.sum()

@@ -1,4 +1,4 @@
-"""Latents and embedding from rates alone, without ground truth, and what Connector's exact part makes of them."""
+"""Latents and embedding from rates alone, and what the exact part of Connector makes of them."""
 
 import jax.numpy as jnp
 import jax.random as jr
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import lrcore as lr
-from lrcore import gauge
+from lrcore import gauge, latents
 
 LIMITS = {
     "quadstable": (0.06, 0.022),
@@ -24,7 +24,7 @@ def recorded(net, z, noise=0.0):
 
 @pytest.mark.parametrize("name", LIMITS)
 def test_conditional_mean_from_clean_rates(name):
-    """After gauge alignment: g within the limits, the drift of the recorded neurons within half of the published error."""
+    """After alignment: g within the limits, the neurons' drift within half of the published error."""
     p = lr.systems.SYSTEMS[name]()
     net = p.sample(jr.key(0), 1000)
     z = lr.systems.trajectories(net, points=lr.book.scale(smoke=10, book=20))
@@ -32,7 +32,7 @@ def test_conditional_mean_from_clean_rates(name):
     np.testing.assert_allclose(found.rates(), net.rates(z), atol=1e-4)
     m = np.asarray(found.embedding.m, float)
     np.testing.assert_allclose(m.T @ m / len(m), np.eye(2), atol=1e-5)
-    fit = lr.maxent.fit(found.z, found.embedding, alpha=0.1).network()
+    fit = lr.maxent.fit(found.steps(), found.embedding).network()
     back = gauge.transform(fit, gauge.alignment(fit, net))
     g = np.asarray(p.conditional_mean(net.embedding))
     of_g, of_drift = LIMITS[name]
@@ -67,38 +67,57 @@ def test_noisy_rates_reach_the_bound():
     information = np.einsum("sti,ip,iq->stpq", (slope / r.std(axis=(0, 1))) ** 2, m, m)
     bound = np.trace(np.linalg.inv(information), axis1=-2, axis2=-1) / 2
     error = np.median(np.mean((back - np.asarray(z)) ** 2, axis=-1)) / np.median(bound)
-    # Least squares does not weigh neurons by their noise, so it stays above the bound; the median of a chi-square is below 1.
+    # Least squares does not weigh neurons by their noise, so it stays above the bound; the median of a
+    # chi-square is below 1.
     assert 0.4 < error < 3
 
 
 def test_two_halves_take_the_bias_of_noise_away():
-    """Signal-to-noise 1: on one estimate of the latents the drift is wrong, and no cross-validation sees it."""
+    """Signal-to-noise 1: on one estimate of the latents the drift is wrong; no cross-validation sees it."""
     p = lr.systems.ring()
     net = p.sample(jr.key(0), 500)
     z = lr.systems.trajectories(net, points=8)
     recording = recorded(net, z, noise=1.0)
     found = latents.from_rates(recording, 2, activation="tanh", noisy=True)
-    both = latents.halves(recording, found, alpha=0.1, key=jr.key(1))
-    one, other = np.split(both["latents"], 2)
-    np.testing.assert_allclose(
-        both["drift"][: len(one)], (other[:, 1:] - 0.9 * other[:, :-1]) / 0.1, rtol=1e-5
-    )
+    both = latents.halves(recording, found, key=jr.key(1))
+    assert (both.alpha, both.copies, both.n_trials, both.measured) == (pytest.approx(0.1), 2, 64, 6400)
+    np.testing.assert_array_equal(both.trial, np.tile(found.steps().trial, 2))
+    states, targets = (part.reshape(2, 64, 100, 2) for part in (both.z, both.y))
+    # Each half's targets are those of the other half.
+    for mine, theirs in ((0, 1), (1, 0)):
+        expected = (states[theirs, :, 1:] - 0.9 * states[theirs, :, :-1]) / 0.1
+        np.testing.assert_allclose(targets[mine, :, :-1], expected, rtol=1e-5)
     truth = gauge.transform(z, gauge.alignment(net, lr.LowRankNetwork(found.embedding.m, found.embedding.m)))
-    errors = [np.clip(x - truth, -0.3, 0.3).ravel() for x in (one, other)]
+    errors = [np.clip(x - truth[:, :-1], -0.3, 0.3).ravel() for x in states]
     assert abs(np.corrcoef(errors)[0, 1]) < 0.15
-    options = {"embedding": found.embedding, "tolerance": 0.01}
     drift_errors = []
-    for given in ({"latents": found.z, "alpha": 0.1}, both):
-        fit = lr.maxent.fit(**given, **options).network()
+    for steps in (found.steps(), both):
+        fit = lr.maxent.fit(steps, found.embedding, tolerance=0.01).network()
         back = gauge.transform(fit, gauge.alignment(fit, net))
         drift_errors.append(lr.flowfield.drift_error(back.drift, net.drift, lr.systems.grid(20)))
     assert drift_errors[1] < 0.06 and drift_errors[1] < 0.2 * drift_errors[0]
     with pytest.raises(ValueError, match="at least 8 neurons to divide for rank 2, got 6"):
-        latents.halves(recording.select_neurons(np.arange(6)), found, alpha=0.1, key=jr.key(1))
-    with pytest.raises(ValueError, match=r"drift: expected the shape \(64, 100, 2\)"):
-        lr.maxent.fit(found.z, drift=found.z, alpha=0.1, **options)
-    with pytest.raises(ValueError, match="copies: expected a divisor of the 64 trials, got 3"):
-        lr.maxent.fit(found.z, copies=3, alpha=0.1, **options)
+        latents.halves(recording.select_neurons(np.arange(6)), found, key=jr.key(1))
+
+
+def test_halves_take_time_constant_and_inputs_as_latents_do():
+    net = lr.systems.ring().sample(jr.key(0), 60)
+    z = lr.systems.trajectories(net, points=3, steps=30)
+    lengths = np.array([31, 20, 31, 10, 31, 31, 25, 31, 31])
+    inputs = np.random.default_rng(0).normal(size=(9, 31, 1))
+    parts = {"rates": np.asarray(net.rates(z)), "bin_width": 0.01, "lengths": lengths}
+    recording = lr.Recording(**parts, inputs=inputs)
+    found = latents.from_rates(recording, 2, activation="tanh")
+    both = latents.halves(recording, found, key=jr.key(1), tau=0.05, inputs=True)
+    assert both.alpha == pytest.approx(0.2) and both.measured == lengths.sum() - 9
+    np.testing.assert_array_equal(both.u, np.tile(found.steps(inputs=True).u, (2, 1)))
+    # Clean rates: both halves are the whole.
+    np.testing.assert_allclose(both.z, np.tile(found.steps().z, (2, 1)), atol=5e-3)
+    assert latents.halves(recording, found, key=jr.key(1)).n_inputs == 0
+    plain = lr.Recording(**parts)
+    found = latents.from_rates(plain, 2, activation="tanh")
+    with pytest.raises(ValueError, match="^inputs: expected a recording with inputs"):
+        latents.halves(plain, found, key=jr.key(1), inputs=True)
 
 
 def test_unequal_trials():
@@ -125,14 +144,3 @@ def test_bad_input():
         latents.from_rates(spikes, 2, activation="tanh")
     with pytest.raises(ValueError, match="of softplus, between 0 and inf, got"):
         latents.from_rates(recording, 2, activation="softplus")
-
-
-def test_inverses():
-    from lrcore.activation import inverse, resolve
-
-    h = jnp.linspace(-3, 3, 13)
-    for name in ("tanh", "softplus", "sigmoid", "exp", "linear"):
-        back, low, high = inverse(name)
-        r = resolve(name)(h)
-        assert ((r > low) & (r < high)).all()
-        np.testing.assert_allclose(back(r), h, atol=1e-4)

@@ -10,14 +10,14 @@ import pytest
 import scipy.stats
 
 import lrcore as lr
-from lrcore import heldout
+from lrcore.latents import heldout
 
 QUICK = {"folds": 3, "iterations": 12, "progress": False}
 
 
 @pytest.fixture(scope="module")
-def recording():
-    return lr.recording.clicks_session(jr.key(0), n_trials=60, n_neurons=24).recording
+def recording(clicks_session):
+    return clicks_session(0, 60, 24).recording
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Small matrices against numpy, draws of a posterior that is known, and weighted paths against one on a grid."""
+"""Small matrices against numpy; draws of a posterior that is known; weighted paths against one on a grid."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -117,7 +117,7 @@ def drawn_ahead(found):
 
 
 def test_weights_bring_the_bend_back():
-    """How steeply the state leaves the middle, to which the drift is fitted: less in the Gaussian posterior."""
+    """How steeply the state leaves the middle: what the drift is fitted to, too little without weights."""
     gain = 4.0
 
     def statistic(now, ahead):

@@ -6,20 +6,21 @@ import numpy as np
 import pytest
 
 import lrcore as lr
+from lrcore.latents import surrogates
 
 
 @pytest.fixture(scope="module")
-def data():
-    return lr.recording.clicks_session(jr.key(0), n_trials=80, n_neurons=40).recording
+def data(clicks_session):
+    return clicks_session(0, 80, 40).recording
 
 
 @pytest.fixture(scope="module")
-def found(data):
-    return lr.latents.fit(data, 2, key=jr.key(1), iterations=20, progress=False)
+def found(state_space_fit):
+    return state_space_fit(80, 40)
 
 
 def test_shuffled_trials_keep_each_neuron_and_lose_what_they_share(data):
-    mixed = lr.latents.surrogates.shuffled(data, jr.key(2), block=8)
+    mixed = surrogates.shuffled(data, jr.key(2), block=8)
     assert mixed.n_trials == data.n_trials and (mixed.lengths <= data.lengths).all()
     np.testing.assert_allclose(mixed.mean_rates, data.mean_rates, rtol=0.3)
     np.testing.assert_array_equal(mixed.inputs, data.inputs)
@@ -36,7 +37,7 @@ def test_shuffled_trials_keep_each_neuron_and_lose_what_they_share(data):
 
 
 def test_linear_surrogate_is_linear_and_stable(found):
-    drift = lr.latents.surrogates.linear(found, jr.key(0))
+    drift = surrogates.linear(found, jr.key(0))
     z, w = jr.normal(jr.key(1), (2, 50, 2))
     zero = drift(jnp.zeros((50, 2)))
     np.testing.assert_allclose(drift(z + w) - zero, drift(z) + drift(w) - 2 * zero, atol=1e-4)
@@ -53,19 +54,19 @@ def test_linear_surrogate_is_linear_and_stable(found):
 
 
 def test_bistable_surrogate_has_the_points_it_says(found):
-    drift, points = lr.latents.surrogates.bistable(found, jr.key(0))
+    drift, points = surrogates.bistable(found, jr.key(0))
     seen = lr.flowfield.fixed_points(drift, jnp.asarray(points) + 0.05)
     order = np.argsort(seen.points @ (points[2] - points[0]))
     np.testing.assert_allclose(seen.points[order], points, atol=1e-3)
     assert seen.stable[order].tolist() == [True, False, True]
-    gain = np.asarray(lr.latents.surrogates.linear(found, jr.key(0))(jnp.zeros((1, 2)), jnp.ones((1, 2))))
-    gain = gain - np.asarray(lr.latents.surrogates.linear(found, jr.key(0))(jnp.zeros((1, 2))))
+    gain = np.asarray(surrogates.linear(found, jr.key(0))(jnp.zeros((1, 2)), jnp.ones((1, 2))))
+    gain = gain - np.asarray(surrogates.linear(found, jr.key(0))(jnp.zeros((1, 2))))
     same = np.asarray(drift(jnp.zeros((1, 2)), jnp.ones((1, 2))) - drift(jnp.zeros((1, 2))))
     np.testing.assert_allclose(same, gain, atol=1e-5)
 
 
 def test_surrogate_has_the_rates_of_the_recording_and_known_latents(found, data):
-    made, path = lr.latents.surrogates.surrogate(found, jr.key(3))
+    made, path = surrogates.surrogate(found, jr.key(3))
     assert path.shape == (80, 100, 2) and not path[~data.mask].any()
     np.testing.assert_array_equal(made.lengths, data.lengths)
     np.testing.assert_allclose(made.mean_rates.mean(), data.mean_rates.mean(), rtol=0.15)
@@ -77,16 +78,16 @@ def test_bad_input(which, found, data):
     if which == "one choice":
         one = lr.latents.fit(data.trials(data.choices == 1), 2, key=jr.key(0), iterations=1, progress=False)
         with pytest.raises(ValueError, match="expected a fit of a recording with two choices"):
-            lr.latents.surrogates.bistable(one, jr.key(0))
+            surrogates.bistable(one, jr.key(0))
     elif which == "rates":
         rates = lr.Recording(rates=np.random.default_rng(0).random((20, 30, 10)), bin_width=0.01)
         with pytest.raises(ValueError, match="expected a model of spikes"):
-            lr.latents.surrogates.surrogate(
+            surrogates.surrogate(
                 lr.latents.fit(rates, 1, key=jr.key(0), iterations=1, progress=False), jr.key(0)
             )
     elif which == "unstable":
         with pytest.raises(FloatingPointError, match="the drift is unstable"):
-            lr.latents.surrogates.surrogate(found, jr.key(0), drift=lambda z, u=None: 1e4 * z**3)
+            surrogates.surrogate(found, jr.key(0), drift=lambda z, u=None: 1e4 * z**3)
     else:
         with pytest.raises(ValueError, match="block"):
-            lr.latents.surrogates.shuffled(data, jr.key(0), block=1)
+            surrogates.shuffled(data, jr.key(0), block=1)
