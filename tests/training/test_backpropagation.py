@@ -1,4 +1,4 @@
-"""Training by backpropagation through time: gradients, masks, starts, seeds, and what happens when it explodes."""
+"""Backpropagation through time: gradients, masks, starts, seeds, and what happens when it explodes."""
 
 import subprocess
 import sys
@@ -13,8 +13,9 @@ import optax
 import pytest
 
 import lrcore as lr
-from lrcore import lint
-from lrcore.maxent import x64
+from lrcore import training
+from lrcore.checks import x64
+from lrcore.training import backpropagation
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def test_gradient_agrees_with_finite_differences(recording, options):
         shape["z0"] = (1, 9, 2) if options.get("start") == "learned" else None
         parts = {k: None if s is None else jnp.asarray(rng.normal(size=s)) for k, s in shape.items()}
         potentials = options.get("target") == "potentials"
-        model = lint._Model(
+        model = backpropagation._Model(
             **parts,
             b=None,
             w=None,
@@ -63,7 +64,7 @@ def test_gradient_agrees_with_finite_differences(recording, options):
             "mask": jnp.asarray(np.arange(31)[None] < lengths[:, None], float),
             "trial": jnp.arange(9),
         }
-        value = jax.jit(lambda model: lint._loss(model, batch, None))
+        value = jax.jit(lambda model: backpropagation._loss(model, batch, None))
         gradient = jax.grad(value)(model)
         for _ in range(3):
             way = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape)), model)
@@ -122,7 +123,7 @@ DEVICES = """
     import numpy as np
     import pytest
     import lrcore as lr
-    from test_training import interrupt_after
+    from test_optimize import interrupt_after
 
     folder = sys.argv[1]
     recording = lr.Recording(rates=np.load(f"{folder}/rates.npy"), bin_width=0.01)
@@ -141,11 +142,11 @@ DEVICES = """
 
 
 def test_seeds_divided_among_devices_are_the_same_networks(recording, tmp_path):
-    """In a process of its own, as the number of devices is settled once; interrupted and resumed on the way."""
+    """In a process of its own, as the number of devices is settled once; interrupted and resumed midway."""
     np.save(tmp_path / "rates.npy", recording.rates)
     code = textwrap.dedent(DEVICES)
-    # Started in the folder of the tests, to find the one that knows how to interrupt.
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=Path(__file__).parent, check=True)
+    # Started in the folder of all tests, to find the one that knows how to interrupt.
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=Path(__file__).parents[1], check=True)
     found = np.load(tmp_path / "out.npz")
     alone = train(recording, epochs=60, seeds=4, chunk=20)
     np.testing.assert_allclose(found["losses"], alone.losses, rtol=1e-4)
@@ -162,9 +163,9 @@ def test_an_exploding_seed_is_named_and_the_others_go_on(recording):
 
 
 def test_exploding_midway_keeps_the_best_weights(recording, monkeypatch):
-    """A learning rate that is fine for 60 steps, makes it worse for 20 and is absurd from there; chunks of 20 steps."""
+    """A learning rate that is fine for 60 updates, makes it worse for 20, and is absurd from there."""
     absurd = optax.adam(optax.piecewise_constant_schedule(0.05, {60: 20.0, 80: 1e6}))
-    monkeypatch.setattr(lint, "_adam", lambda *_: absurd)
+    monkeypatch.setattr(backpropagation, "_adam", lambda *_: absurd)
     options = {"activation": "linear", "start": "learned", "seeds": 2, "chunk": 20}
     trained, before = train(recording, epochs=200, **options), train(recording, epochs=60, **options)
     assert (trained.stopped, before.stopped) == ("diverged", "finished")
@@ -175,7 +176,7 @@ def test_exploding_midway_keeps_the_best_weights(recording, monkeypatch):
 
 
 def test_a_checkpoint_of_another_learning_rate_is_refused(recording, tmp_path):
-    options = {"epochs": 20, "checkpoint": tmp_path / "lint.npz"}
+    options = {"epochs": 20, "checkpoint": tmp_path / "run"}
     train(recording, **options)
     with pytest.raises(ValueError, match="checkpoint"):
         train(recording, learning_rate=0.02, **options)

@@ -4,8 +4,8 @@ import jax.random as jr
 import numpy as np
 import pytest
 
-import lrcore as lr
-from lrcore import tasks
+from lrcore import training
+from lrcore.training import tasks
 
 
 def test_clicks_say_the_side_with_more():
@@ -68,4 +68,4 @@ def test_bad_input():
     with pytest.raises(ValueError, match="^targets: expected 5 along the axis 'time' of .*, got 4"):
         tasks.Task(np.zeros((2, 5, 1)), np.zeros((2, 4, 1)), np.zeros((2, 5)), np.zeros(2, int))
     with pytest.raises(ValueError, match="^n_trials"):
-        lr.training.tasks.ring_memory(jr.key(0), 0)
+        tasks.ring_memory(jr.key(0), 0)
