@@ -98,14 +98,14 @@ class Steps(eqx.Module):
         return self.z[::every], self.u[::every]
 
     def thinned(self, most: int) -> "Steps":
-        """Every k-th step, so that at most `most` stay; copies then count as what they are, neighbours in
-        state space.
+        """Every k-th measured step, with all its copies, so that at most `most` steps are measured.
 
         >>> len(steps(np.zeros((3, 11, 1)), alpha=0.1).thinned(10))
         10
         """
-        every = -(-len(self) // checks.count("most", most))
-        return self._at(np.arange(0, len(self), every), copies=1) if every > 1 else self
+        every = -(-self.measured // checks.count("most", most))
+        rows = np.arange(len(self)).reshape(self.copies, -1)[:, ::every]
+        return self._at(rows.ravel()) if every > 1 else self
 
     def of_trials(self, trials) -> "Steps":
         """The steps of some trials: their numbers, or a mask over the trials 0, 1, 2, ..., with all copies.
@@ -124,7 +124,7 @@ class Steps(eqx.Module):
             raise ValueError(
                 f"trials: expected numbers of the {self.n_trials} trials that there are, got {what}"
             )
-        return self._at(np.flatnonzero(np.isin(self.trial, chosen)), copies=self.copies)
+        return self._at(np.flatnonzero(np.isin(self.trial, chosen)))
 
     @classmethod
     def concatenate(cls, parts: Sequence["Steps"]) -> "Steps":
@@ -148,14 +148,19 @@ class Steps(eqx.Module):
                         f"{getattr(part, name)}"
                     )
         begins = np.cumsum([0] + [int(part.trial.max()) + 1 for part in parts[:-1]])
-        trial = np.concatenate([part.trial + begin for part, begin in zip(parts, begins, strict=True)])
-        arrays = (np.concatenate([getattr(part, name) for part in parts]) for name in ("z", "u", "y"))
-        return cls(*arrays, trial, alpha=first.alpha, copies=first.copies)
+        trials = [part.trial + begin for part, begin in zip(parts, begins, strict=True)]
 
-    def _at(self, rows: Int[np.ndarray, " row"], *, copies: int) -> "Steps":
-        return Steps(
-            *(part[rows] for part in (self.z, self.u, self.y, self.trial)), alpha=self.alpha, copies=copies
-        )
+        def joined(arrays):
+            # The first copies of all parts come first, then their second copies, and so on.
+            by_copy = [x.reshape(first.copies, len(x) // first.copies, *x.shape[1:]) for x in arrays]
+            return np.concatenate(by_copy, axis=1).reshape(sum(map(len, arrays)), *arrays[0].shape[1:])
+
+        z, u, y = (joined([getattr(part, name) for part in parts]) for name in ("z", "u", "y"))
+        return cls(z, u, y, joined(trials), alpha=first.alpha, copies=first.copies)
+
+    def _at(self, rows: Int[np.ndarray, " row"]) -> "Steps":
+        parts = (part[rows] for part in (self.z, self.u, self.y, self.trial))
+        return Steps(*parts, alpha=self.alpha, copies=self.copies)
 
     def __repr__(self) -> str:
         inputs = f"with {self.n_inputs} inputs" if self.n_inputs else "without inputs"

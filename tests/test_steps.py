@@ -153,7 +153,11 @@ def test_some_steps():
     np.testing.assert_array_equal(few.trial, found.trial[::4])
     assert len(few) == 250 and found.thinned(1000) is found and len(found.thinned(999)) == 500
     copied = lr.steps(np.tile(z, (2, 1, 1)), alpha=ALPHA, copies=2)
-    assert copied.thinned(2000) is copied and copied.thinned(1000).copies == 1
+    # A copy of a step is no other measurement: those that are kept are kept with their copies.
+    few = copied.thinned(500)
+    assert copied.thinned(1000) is copied and few.copies == 2 and few.measured == 500
+    np.testing.assert_array_equal(few.trial[:500], few.trial[500:])
+    np.testing.assert_array_equal(few.z[:500], few.z[500:])
     with pytest.raises(ValueError, match="^most: expected at least 1"):
         found.thinned(0)
 
@@ -173,6 +177,11 @@ def test_steps_of_several_recordings():
     (z, u), (more, driven) = arrays(), arrays(3, 8, seed=1)
     one, other = lr.steps(z, inputs=u, alpha=ALPHA), lr.steps(more, inputs=driven, alpha=ALPHA)
     both = lr.Steps.concatenate([one, other])
+    twice = [lr.steps(np.concatenate([x, x + 1]), alpha=ALPHA, copies=2) for x in (z, more)]
+    copied = lr.Steps.concatenate(twice)
+    # Copies still stand one after another, step by step.
+    np.testing.assert_array_equal(copied.trial[: copied.measured], copied.trial[copied.measured :])
+    np.testing.assert_allclose(copied.z[: copied.measured] + 1, copied.z[copied.measured :], atol=1e-6)
     assert len(both) == len(one) + len(other) and both.n_trials == 9
     same(both.of_trials(np.arange(6)), one)
     np.testing.assert_array_equal(both.of_trials([6, 7, 8]).y, other.y)
