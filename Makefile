@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 RUN := .venv/bin/python
 # What jax has compiled is kept, for the workers, the notebooks and the next time.
-KEEP := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/_build/compiled JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.3
+KEEP := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/_build/compiled JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0
 # Two workers, a file each, of one BLAS thread each: more get into each other's way. Numbers are checked on
 # the CPU and in the size that takes seconds.
 SMALL := env $(KEEP) OMP_NUM_THREADS=1 JAX_PLATFORMS=cpu LRCORE_SCALE=smoke
