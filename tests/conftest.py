@@ -1,5 +1,7 @@
-"""Strict numerics for every test: no silent broadcasting, no warning passed over, no window opened. And what several
-files look at: sessions and fits, each made once for all of them."""
+"""Strict numerics for every test: no silent broadcasting, no warning passed over, no window opened.
+
+And what several files look at: sessions and fits, each made once for all of them.
+"""
 
 import functools
 

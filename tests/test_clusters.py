@@ -3,9 +3,9 @@
 import jax.random as jr
 import numpy as np
 import pytest
-from lrcore.clusters import fit, required
 
 import lrcore as lr
+from lrcore.clusters import fit, required
 
 
 @pytest.mark.parametrize("count", [1, 3])

@@ -96,7 +96,7 @@ def test_distance_is_zero_for_one_system_in_two_gauges_and_symmetric():
 
 
 def test_distance_finds_every_turn():
-    """Noise of n decides the canonical axes and is no part of the distance, so that a turn by any angle has to be found."""
+    """Noise of n decides the canonical axes and is no part of the distance: any turn has to be found."""
     overlap = np.array([[1.5, 1.0], [-0.3, 0.4]])
 
     def system(noise):

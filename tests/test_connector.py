@@ -88,7 +88,7 @@ def test_even_draws_are_standard_normal_and_even():
         base = np.asarray(connector._base(jr.key(5), n, dim, False), float)
         assert base.shape == (n, dim) and np.isfinite(base).all()
     for column in base.T:
-        # Far closer to the normal distribution than independent draws: one in a thousand of those is below 0.006.
+        # Far closer to the normal distribution than independent draws: one in a thousand is below 0.006.
         assert stats.kstest(column, "norm").statistic < 0.003
     assert abs(np.corrcoef(base.T)[0, 1]) < 0.01
     # Each point follows the distribution exactly: the first one over many keys.

@@ -176,7 +176,7 @@ def test_empirical_density_has_kernels_shaped_like_the_neurons(drawn, bandwidth)
 
 
 def test_empirical_of_dependent_coordinates():
-    """Two coordinates on a line: no kernel of their shape has a density, one of each coordinate's spread does."""
+    """Two coordinates on a line: a kernel of their shape has no density, one of their spreads does."""
     m = np.random.default_rng(0).normal(size=(30, 1)) @ np.array([[1.0, 2.0]])
     p = Empirical(lr.LowRankNetwork(m, m[:, ::-1]))
     assert np.isfinite(p.conditional_mean(m[:4])).all() and np.isfinite(p.sample(jr.key(0), 9).m).all()

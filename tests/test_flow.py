@@ -46,7 +46,7 @@ def rows(n: int, width: int, seed: int = 0):
 
 @pytest.mark.parametrize("condition", [None, rows(5, 3, 1)], ids=["alone", "conditional"])
 def test_log_prob_is_the_jacobian_of_the_map(plane, conditional, condition):
-    """Change of variables: log p(x1) = log N(x0) - log |det dx1/dx0|, with the Jacobian of `push` by autodiff."""
+    """Change of variables: log p(x1) = log N(x0) - log |det dx1/dx0|, by the Jacobian of `push`."""
     flow, x0 = plane if condition is None else conditional, rows(5, 2)
 
     def push(x, i):
@@ -132,7 +132,7 @@ GAIN = np.array([[1.0, -0.5], [0.0, 2.0]])
 
 @pytest.fixture(scope="module")
 def regression() -> tuple:
-    """x = A c + 3 + noise: the conditional is Gaussian. The noise is drawn anew in training, as in Connector."""
+    """x = A c + 3 + noise: the conditional is Gaussian. Noise is drawn anew in training, as in Connector."""
     c = rows(4000, 2, 1)
     return Flow.fit(c @ GAIN + 3, c, noise=0.7, key=jr.key(0), updates=800, width=32, depth=2, progress=False)
 

@@ -46,7 +46,7 @@ def gauges():
 @settings(max_examples=200, deadline=None)
 @given(gauges())
 def test_networks_and_their_latents(gauge):
-    """Rates, J, its invariants and the distances are those of the network; alignment and canonical gauge undo A."""
+    """Rates, J, invariants and distances are those of the network; alignment and canonical gauge undo A."""
     with x64():
         p, other = network(), network(seed=1)
         moved = transform(p, gauge)

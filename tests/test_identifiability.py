@@ -103,7 +103,7 @@ def test_orders_of_two_dimensions(row):
 
 
 def test_relu_sees_an_angular_profile():
-    r"""Two dimensions, nodes in polar coordinates: an even function is seen through its angular profile, |m| f(angle)."""
+    r"""Nodes in polar coordinates: an even function is seen through its angular profile, |m| f(angle)."""
     radius, weight = np.polynomial.legendre.leggauss(48)
     radius = 4.5 * (radius + 1)
     angle = 2 * np.pi * (np.arange(128) + 0.5) / 128
@@ -126,7 +126,7 @@ def test_relu_sees_an_angular_profile():
 
 
 def test_heterogeneous_bias_is_never_unique():
-    r"""Each order k gives one functional, E[phi^(k)(d) g m^k]: it vanishes for what is free, and little else is seen."""
+    r"""Each order k gives one functional, E[phi^(k)(d) g m^k]: it vanishes for what is free."""
     p = lr.GaussianMixture([1.0], np.zeros((1, 3)), np.eye(3)[None], rank=1, bias=True)
     found = spectrum(p, LINE)
     m, d = found.nodes.T
@@ -159,7 +159,7 @@ def test_exp_with_biases_sees_one_function_of_them():
 
 @pytest.mark.parametrize("activation", ["sigmoid", "softplus"])
 def test_biases_of_symmetric_law_leave_a_parity_free(activation):
-    """Of the even part a sigmoid sees the mean at most; of the odd part softplus sees the first moments at most."""
+    """A sigmoid sees of the even part the mean at most, softplus of the odd part the first moments."""
     p = lr.GaussianMixture([1.0], np.zeros((1, 3)), np.eye(3)[None], rank=1, bias=True)
     found = spectrum(p, LINE, activation=activation)
     m, d = found.nodes.T
@@ -203,7 +203,7 @@ def test_modes_at_any_embedding():
 
 
 def experiment(trial, rng, repeats=25):
-    """Measured drifts of networks with weights from the prior, and the ridge estimate of them by the normal equations."""
+    """Measured drifts of networks with weights from the prior, and the ridge estimate of the weights."""
     n = int(rng.choice([150, 300, 600]))
     noise, extent = 10 ** rng.uniform(-2, 0), rng.choice([0.5, 1.0, 2.4])
     e = lr.systems.ring().sample(jr.key(trial), n).embedding
@@ -217,7 +217,7 @@ def experiment(trial, rng, repeats=25):
 
 
 def test_degrees_of_freedom_predict_what_is_recovered():
-    """Errors are small inside the identified subspace, the prior's outside of it; in all df modes are recovered."""
+    """Errors are small in the identified subspace and the prior's outside; in all, df modes are recovered."""
     inside, outside, ratios = [], [], []
     rng = np.random.default_rng(0)
     for trial in range(24):
@@ -312,7 +312,7 @@ def test_copies_are_one_measurement():
 
 
 def test_many_steps_all_count_and_some_are_looked_at():
-    """Every k-th state stands for the others: the information is that of all, but for the spectrum's sample."""
+    """Every k-th state stands for the others: the information is that of all of them."""
     network = lr.systems.ring().sample(jr.key(0), 60)
     z = np.random.default_rng(0).normal(size=(9000, 2))
     found = report(at(z), network.embedding, noise=0.1)

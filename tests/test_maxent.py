@@ -1,4 +1,4 @@
-"""The closed-form conditional mean against direct solves, its own formulas, and the truth of the reference systems."""
+"""The closed-form conditional mean against direct solves, its formulas, and the reference systems' truth."""
 
 import subprocess
 import sys
@@ -55,7 +55,7 @@ def fit(latents, embedding, *, inputs=None, lengths=None, **options) -> maxent.M
 
 @pytest.mark.parametrize("condition", [1e4, 1e10], ids=["1e4", "1e10"])
 def test_solution_is_the_one_of_a_direct_solve(condition):
-    """QR of the stacked least-squares problem, which never forms X^T X: its own condition is only the square root."""
+    """QR of the stacked least squares, which never forms X^T X: its condition is only the square root."""
     network, z = noisy("quadstable", 150)
     n, (here, following) = (
         150,
@@ -264,8 +264,8 @@ def test_posterior_networks_move_as_the_data_and_independent_draws_do_not():
         lr.LowRankNetwork(network.m, found.n + jr.normal(jr.key(i), found.n.shape)) for i in range(3)
     ]
     assert max(map(off, posterior)) < 0.3 * min(map(off, independent))
-    # It is spread as widely where the dynamics do not look: n itself is nearly as uncertain as before. The spread is
-    # that of the covariance (400 numbers: 3 standard errors are 0.11), most of whose directions are free.
+    # It is spread as widely where the dynamics do not look: n itself is nearly as uncertain as before. The
+    # spread is that of the covariance (400 numbers: 3 standard errors are 0.11); most directions are free.
     x = np.tanh(found.steps.z @ np.asarray(network.m, float).T)
     variance = 1 / (1 + np.linalg.eigvalsh(x.T @ x) / (found.ridge * 200**2))
     np.testing.assert_allclose(np.std(posterior[0].n - found.n), np.sqrt(variance.mean()), rtol=0.11)
@@ -307,7 +307,7 @@ MEMORY = """
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="the peak of memory is asked of Unix")
 def test_memory_does_not_grow_with_the_features():
-    """300,000 steps of 250 neurons would be 600 MB of features in float64; the states and targets are 30 MB."""
+    """300,000 steps of 250 neurons would be 600 MB of features in float64; states and targets are 30 MB."""
     code = textwrap.dedent(MEMORY)
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     megabytes = float(run.stdout) / (2**20 if sys.platform == "darwin" else 2**10)

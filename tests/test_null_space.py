@@ -98,7 +98,7 @@ def explored(p, count=60) -> tuple:
 
 @pytest.fixture(scope="module")
 def partners():
-    """Partners by shape and kind; the one of rank 3 with b and d has drawn neurons in place of a quadrature."""
+    """Partners by shape and kind; that of rank 3 with b and d has drawn neurons in place of a quadrature."""
     made = {}
 
     def partner(shape, kind, size=1.5) -> Partner:
@@ -173,7 +173,7 @@ def test_log_prob_is_the_expectation_over_the_noise(partners, shape, kind):
 @pytest.mark.parametrize("kind", ["clusters", pytest.param("tails", marks=pytest.mark.slow), "sign"])
 @pytest.mark.parametrize("shape", ["rank 1, b, d", "rank 2, b", "rank 3, b, d"])
 def test_samples_follow_the_density(partners, shape, kind):
-    r"""For any density r, $\mathbb E[r/p']$ over draws of p' is 1: here Gaussians around the centres of the clusters."""
+    r"""For any density r, $\mathbb E[r/p']$ over draws of p' is 1: here Gaussians around the clusters."""
     other = partners(shape, kind)
     p = other.base
     x = columns(other.sample(jr.key(4), 10_000))

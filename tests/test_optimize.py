@@ -37,8 +37,8 @@ def start(offset=0.0) -> Line:
 
 
 def fit(model=None, on=None, function=loss, **options):
-    options = {"key": jr.key(0), "updates": 300, "batch_size": 32, "learning_rate": 0.05, "chunk": 50} | options
-    return optimize.fit(model or start(), function, on or data(), progress=False, **options)
+    usual = {"key": jr.key(0), "updates": 300, "batch_size": 32, "learning_rate": 0.05, "chunk": 50}
+    return optimize.fit(model or start(), function, on or data(), progress=False, **(usual | options))
 
 
 def leaves(tree) -> list:
