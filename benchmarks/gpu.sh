@@ -4,13 +4,14 @@
 #     bash benchmarks/gpu.sh            # at most 8 minutes; prints the rows for benchmarks/README.md
 #
 # Runs as it is where Python has jax, equinox, diffrax, optax, optimistix, lineax, scikit-learn, scipy and
-# matplotlib; installs nothing, reads no data. Results stand in $OUT (_build/gpu) as soon as each is there.
-# PYTHON names another interpreter. On a machine without a GPU both columns are the CPU's: a trial run.
+# matplotlib; installs nothing, reads no data. A chapter that needs another package is left out by name.
+# Results stand in $OUT (_build/gpu) as soon as each is there. PYTHON names another interpreter. On a machine without a GPU both columns are the CPU's: a trial run.
 set -u
 cd "$(dirname "$0")/.."
 export OUT="${OUT:-$PWD/_build/gpu}"
 mkdir -p "$OUT"
 # Several processes share the card; what is compiled is not kept, as compilation is one of the figures.
-export XLA_PYTHON_CLIENT_PREALLOCATE=false MPLBACKEND=Agg LRCORE_SCALE=smoke PYTHONPATH="$PWD"
+export XLA_PYTHON_CLIENT_PREALLOCATE=false MPLBACKEND=Agg LRCORE_SCALE=smoke
+export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
 unset JAX_COMPILATION_CACHE_DIR LRCORE_DATA
 exec timeout -k 10 480 "${PYTHON:-python3}" benchmarks/gpu.py

@@ -67,6 +67,7 @@ def array(
     >>> array("latents", [[0.0, 1.0]], ("time", "rank")).shape
     (1, 2)
     """
+    given = type(value).__name__
     if not isinstance(value, jax.Array):
         try:
             value = np.asarray(value)
@@ -76,6 +77,8 @@ def array(
                 "unequal trials to one length and give `lengths`"
             ) from error
     kind = value.dtype
+    if kind.kind == "O":
+        raise TypeError(f"{name}: expected an array of numbers with axes ({', '.join(axes)}), got {given}")
     if kind not in (np.float32, np.float64) and not np.issubdtype(kind, np.integer) and kind != np.bool_:
         raise TypeError(
             f"{name}: expected real numbers in float32 or float64, got {kind}: convert with "

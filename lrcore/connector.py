@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from . import checks, maxent
 from .activation import Activation
-from .checks import ArrayLike, floats
+from .checks import ArrayLike
 from .distributions import ConnectivityDistribution, sobol
 from .flow import Flow
 from .maxent import MaximumEntropy
@@ -227,6 +227,12 @@ class Connector(ConnectivityDistribution):
 
         The expectation over p(e) is taken over `n_neurons` evenly spread draws, always the same ones.
         """
+        if any(checks.is_traced(leaf) for leaf in jax.tree.leaves((self, z, u))):
+            raise TypeError(
+                "drift: expected numbers, got what jax traces, where the representer's weights would cancel "
+                "in single precision: take network = model.sample(key, 8192, sigma=0.0) first, and "
+                "network.drift"
+            )
         z, u = states(z, u, self.rank, self.n_inputs)
         network = self.sample(jr.key(0), n_neurons, sigma=0.0, method=method)
         batch = z.shape[:-1]
@@ -246,7 +252,8 @@ class Connector(ConnectivityDistribution):
             raise ValueError(
                 "sigma: expected a positive sigma in the fit for a density, got 0: n is a function of e"
             )
-        e, n = self._columns(m, b, d), floats(n)
+        weights = self._weights(m, b, d, n)
+        e, n = weights[..., : self.width], weights[..., self.width :]
         batch = n.shape[:-1]
         flat, n = e.reshape(-1, self.width), n.reshape(-1, self.rank)
         varying = flat[:, self.varying]

@@ -70,7 +70,12 @@ class ConnectivityDistribution(eqx.Module):
 
     def _weights(self, m, b, d, n) -> Float[Array, "... weight"]:
         n = floats(checks.array("n", n, ("...", "rank"), sizes={"rank": self.rank}))
-        return jnp.concatenate([self._columns(m, b, d), n], axis=-1)
+        e = self._columns(m, b, d)
+        if e.shape[:-1] != n.shape[:-1]:
+            raise ValueError(
+                f"n: expected one for each embedding, leading axes {e.shape[:-1]}, got {n.shape[:-1]}"
+            )
+        return jnp.concatenate([e, n], axis=-1)
 
     def _network(
         self, x: Float[Array, "neuron weight"], activation: Activation, tau: float
@@ -142,7 +147,7 @@ class GaussianMixture(ConnectivityDistribution):
         if (np.linalg.eigvalsh(covariances) <= 0).any():
             raise ValueError("covariances: expected positive definite matrices, got one that is not")
         self.rank = (width - n_inputs - bias) // 2 if rank is None else checks.count("rank", rank)
-        self.n_inputs, self.bias = n_inputs, bool(bias)
+        self.n_inputs, self.bias = checks.count("n_inputs", n_inputs, least=0), bool(bias)
         if 2 * self.rank + n_inputs + bias != width:
             raise ValueError(
                 f"means: expected 2 rank + n_inputs + bias columns, got {width} for rank {self.rank}, "

@@ -293,11 +293,13 @@ def _in_blocks(
     if any(checks.is_traced(leaf) for leaf in jax.tree.leaves((flow, x, c))):
         return solve(flow, x, c)
     n = len(x)
+    if not n:
+        return solve(flow, x, c)
     # In numpy: what jax cuts and joins, it compiles for every n.
     xs, cs = (np.pad(np.asarray(part), ((0, -n % _BLOCK), (0, 0)), mode="edge") for part in (x, c))
     blocks = [solve(flow, xs[i : i + _BLOCK], cs[i : i + _BLOCK]) for i in range(0, len(xs), _BLOCK)]
     found = np.concatenate([np.asarray(block) for block in blocks])[:n]
-    lost = int((~np.isfinite(found)).reshape(n, -1).any(axis=1).sum())
+    lost = int(np.isnan(found).reshape(n, -1).any(axis=1).sum())
     if lost:
         raise FloatingPointError(
             f"flow: expected its differential equation to be solvable, got no solution for {lost} of {n} "

@@ -115,7 +115,7 @@ class Gauged(ConnectivityDistribution):
 
     def drift(self, z: ArrayLike, u: ArrayLike | None = None) -> Float[Array, "... rank"]:
         """A F(A^-1 z, u)."""
-        return transform_drift(self.base.drift, self.gauge)(floats(z), u)
+        return self.base.drift(floats(z) @ self.inverse.T, u) @ self.gauge.T
 
     def log_prob(self, m: ArrayLike, b: ArrayLike, d: ArrayLike, n: ArrayLike) -> Float[Array, "..."]:
         """Log-density (nats), that of the base at the weights carried back."""
@@ -130,7 +130,9 @@ def symmetric_root(a):
     """
     lib = jnp if isinstance(a, jax.Array) else np
     values, vectors = lib.linalg.eigh(a)
-    return (vectors * lib.sqrt(lib.broadcast_to(values, a.shape))) @ vectors.T
+    # Rounding makes an eigenvalue of 0 negative.
+    scale = lib.sqrt(lib.maximum(values, 0.0))
+    return (vectors * lib.broadcast_to(scale, a.shape)) @ vectors.T
 
 
 def signs(m: ArrayLike) -> Float[np.ndarray, " rank"]:

@@ -274,7 +274,8 @@ def _normal_equations(embedding, activation, z, u, y, progress=False) -> tuple[n
     shown = progress and n_blocks > 20
     gram, cross = np.zeros((embedding.n_neurons,) * 2), np.zeros((embedding.n_neurons, y.shape[1]))
     for *block, y_ in tqdm(_blocks(z, u, y), total=n_blocks, desc="features", disable=not shown, leave=False):
-        with x64():
+        # What overflows is refused later, in words.
+        with x64(), np.errstate(over="ignore", invalid="ignore"):
             x = lib.asarray(features(*block))
             gram += np.asarray(x.T @ x)
             cross += np.asarray(x.T @ lib.asarray(y_))
@@ -286,6 +287,11 @@ def _eigen(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         raise FloatingPointError(
             "rates of the embedding are not finite on these latents: the activation overflows; check units "
             "of m and z"
+        )
+    if not gram.any():
+        raise ValueError(
+            "steps: expected states at which neurons have rates, got only such where every rate is 0: the "
+            "drift there is 0 whatever n is"
         )
     values, vectors = np.linalg.eigh(gram)
     return np.maximum(values, 0.0), vectors

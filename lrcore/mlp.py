@@ -7,7 +7,6 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-
 # Functions that can be pickled: jax's own SiLU is a compiled one, and equinox's identity has no name.
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from . import checks
 from .activation import Activation, resolve
-from .checks import ArrayLike, floats
+from .checks import ArrayLike, x64
 from .distributions import ConnectivityDistribution, GaussianMixture, sobol
 from .identifiability import Spectrum, spectrum
 from .network import LowRankNetwork, columns, population_rates, states
@@ -82,8 +82,9 @@ class Partner(ConnectivityDistribution):
         Exact for "clusters" and "sign". A Student's t is a Gaussian of random width: for "tails" the average
         is over 4,096 Sobol points of the widths, which leaves an error of about 0.001.
         """
-        e = self._columns(m, b, d)
-        back = floats(n) - self._change(e)
+        weights = self._weights(m, b, d, n)
+        e = weights[..., : self.width]
+        back = weights[..., self.width :] - self._change(e)
         if self.kind == "tails":
             return _widened_log_prob(self.base, jnp.concatenate([e, back], axis=-1), self.size)
         signs = (
@@ -149,7 +150,8 @@ def null_space_partner(
     For a network the activation is its own. The change of the drift is at most about `tolerance` times the
     size of n.
 
-    **Raises** `ValueError` for an unknown kind, and where the drift determines everything at this tolerance.
+    **Raises** `ValueError` for an unknown kind, where the drift determines everything at this tolerance, and
+    for a population whose drift on these states is too fine for the quadrature.
 
     Source: ours.
 
@@ -191,7 +193,31 @@ def null_space_partner(
     kept = found.modes[:, : found.rank(tolerance)]
     removed = kept.T @ (found.shares[:, None] * wave)
     parts = (network, found, frequency, removed, kind, size, network.rank, network.n_inputs, network.bias)
-    return Partner(*parts)  # ty: ignore[invalid-argument-type]
+    partner = Partner(*parts)  # ty: ignore[invalid-argument-type]
+    _same_drift(partner, tolerance)
+    return partner
+
+
+def _same_drift(partner: Partner, tolerance: float) -> None:
+    """Refuse a partner whose drift another quadrature finds elsewhere: its own cannot see its error."""
+    seen = partner.spectrum
+    some = slice(None, None, -(-len(seen.states) // 64))
+    z, u = seen.states[some], seen.inputs[some]
+    check = {1: 131, 2: 113, 3: 31}[partner.width]
+    other = spectrum(partner.base, z, u, activation=seen.activation, nodes=check, modes=1)
+    phi = resolve(seen.activation)
+    with x64():
+        parts = (jnp.asarray(part) for part in (other.nodes, z, u))
+        rates = np.asarray(population_rates(*parts, bias=partner.bias, phi=phi))
+    moved = (rates * other.shares) @ partner.change(other.nodes)
+    drift = np.asarray(partner.base.drift(z, u, activation=seen.activation))
+    off, size = (float(np.sqrt(np.mean(part**2))) for part in (moved, drift))
+    if off > 0.02 * size + 10 * tolerance * partner.size:
+        raise ValueError(
+            f"network: expected {partner.width} embedding coordinates that the quadrature resolves on these "
+            f"states, got a partner whose drift moves by {off / size:.0%}: keep the states nearer to 0, or "
+            "give a network drawn from it, p.sample(key, 2000)"
+        )
 
 
 def _wave(e, frequency, size):

@@ -88,6 +88,7 @@ def write_whole(path: str | os.PathLike, write: Callable) -> None:
 
 def _described(x: Any, name: str) -> Any:
     """What stands where in a tree, for JSON: a list `[kind, ...]`, or a number, a text or nothing itself."""
+    x = x.item() if isinstance(x, np.generic) else x
     if x is None or isinstance(x, bool | int | float | str):
         return x
     if isinstance(x, jax.Array | np.ndarray) and x.dtype != object:

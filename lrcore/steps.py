@@ -60,12 +60,19 @@ class Steps(eqx.Module):
         )
         y = np.asarray(checks.array("y", y, ("step", "rank"), sizes=sizes))
         trial = np.asarray(checks.array("trial", trial, ("step",), sizes=sizes))
+        if (trial < 0).any() or (trial != np.floor(trial)).any():
+            raise ValueError("trial: expected the whole number of a trial, 0 or more, for each step")
         self.z, self.u, self.y = (part.astype(np.float64) for part in (z, u, y))
         self.trial = trial.astype(np.int64)
         self.alpha = _fraction(alpha)
         self.copies = checks.count("copies", copies)
         if len(z) % self.copies:
             raise ValueError(f"copies: expected a divisor of the {len(z)} steps, got {copies}")
+        if (self.trial.reshape(self.copies, -1) != self.trial[: self.measured]).any():
+            raise ValueError(
+                f"trial: expected the same trials in each of the {copies} copies, which stand one after "
+                "another"
+            )
 
     def __len__(self) -> int:
         return len(self.z)
@@ -137,6 +144,7 @@ class Steps(eqx.Module):
         >>> Steps.concatenate([one, one]).n_trials
         6
         """
+        parts = [given(part) for part in ([parts] if isinstance(parts, Steps) else parts)]
         if not parts:
             raise ValueError("parts: expected at least one, got none")
         first = parts[0]
@@ -267,9 +275,9 @@ def _fraction(alpha) -> float:
 def _array(latents) -> Shaped[np.ndarray, "trial time rank"]:
     """Latents as an array of trials; what stands beyond their lengths is looked at later."""
     if isinstance(latents, eqx.Module):
-        way = "its own .steps() knows the lengths" if hasattr(latents, "steps") else "infer latents first"
         raise TypeError(
-            f"latents: expected an array (trial, time, rank), got {type(latents).__name__}: {way}"
+            f"latents: expected an array (trial, time, rank), got {type(latents).__name__}: latents have "
+            "their own .steps(), which knows the lengths; of a recording infer latents first"
         )
     latents = np.asarray(checks.array("latents", latents, ("...", "time", "rank"), padded=True))
     latents = latents[None] if latents.ndim == 2 else latents

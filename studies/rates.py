@@ -66,7 +66,7 @@ def errors(fit, net, p):
     """
     own = fit.network()
     change = lr.gauge.alignment(own, net)
-    flow, _ = lr.Flow.fit(np.asarray(own.m), key=jr.key(4), steps=600, progress=False)
+    flow, _ = lr.Flow.fit(np.asarray(own.m), key=jr.key(4), updates=600, progress=False)
     m = flow.sample(jr.key(5), N)
     fresh = lr.LowRankNetwork(m, fit.conditional_mean(m))
     n = np.asarray(lr.gauge.transform(own, change).n)

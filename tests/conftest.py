@@ -4,6 +4,7 @@ And what several files look at: sessions and fits, each made once for all of the
 """
 
 import functools
+from pathlib import Path
 
 import jax
 import matplotlib
@@ -23,6 +24,15 @@ def pytest_configure(config: pytest.Config) -> None:
         "default::DeprecationWarning:ott.*",
     ):
         config.addinivalue_line("filterwarnings", line)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def room():
+    """What was compiled is let go after a file, before the memory maps of the process run out: XLA aborts then."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and len(maps.read_bytes().splitlines()) > 30_000:
+        jax.clear_caches()
 
 
 @pytest.fixture(scope="session")

@@ -256,3 +256,16 @@ def test_bad_questions_are_refused(plain):
         found.conditional_mean(np.zeros((4, 3)))
     with pytest.raises(ValueError, match="^z: expected 2 along"):
         found.drift(np.zeros((4, 3)))
+
+
+def test_what_a_jit_cannot_compute_is_refused(quadstable_fit):
+    """In single precision the weights would cancel: a drawn network has a drift that can be traced."""
+    network, _, found = quadstable_fit
+    with pytest.raises(TypeError, match=r"^drift: expected numbers, .* model.sample\(key, 8192, sigma=0.0\)"):
+        lr.flowfield.fixed_points(found.drift, lr.systems.grid(3))
+    drawn = found.sample(jr.key(0), 500, sigma=0.0)
+    assert len(lr.flowfield.fixed_points(drawn.drift, lr.systems.grid(5)).points)
+    with pytest.raises(
+        ValueError, match=r"^n: expected one for each embedding, leading axes \(4,\), got \(6,\)"
+    ):
+        found.log_prob(network.m[:4], None, None, network.n[:6])

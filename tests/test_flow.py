@@ -268,3 +268,19 @@ def test_bad_input_is_refused(case):
     call, error, words = BAD[case]
     with pytest.raises(error, match=words):
         call()
+
+
+def test_density_far_out_and_of_no_samples():
+    flow = Flow(2, key=jr.key(0))
+    far = np.array([[1e30, 0.0], [0.0, 0.0]])
+    for found in (flow.log_prob(far), jax.jit(lambda x: flow.log_prob(x))(far)):
+        assert found[0] == -np.inf and np.isfinite(found[1])
+    assert flow.log_prob(np.zeros((0, 2))).shape == (0,) and flow.push(np.zeros((0, 2))).shape == (0, 2)
+
+
+def test_blocks_are_one_answer():
+    """Samples are solved in blocks of one size: the answer does not depend on where they stand."""
+    flow = Flow(2, key=jr.key(0))
+    x = jr.normal(jr.key(1), (1025, 2))
+    np.testing.assert_allclose(flow.push(x)[-3:], flow.push(x[-3:]), atol=1e-5)
+    np.testing.assert_allclose(flow.log_prob(x)[:5], flow.log_prob(x[:5]), atol=1e-4)

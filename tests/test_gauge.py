@@ -215,3 +215,19 @@ def test_bad_input_is_refused(case):
     call, words = BAD[case]
     with pytest.raises(ValueError, match=words):
         call()
+
+
+def test_root_of_a_semidefinite_matrix():
+    a = np.outer([1.0, 2.0, 3.0], [1.0, 2.0, 3.0])
+    root = symmetric_root(a)
+    np.testing.assert_allclose(root @ root, a, atol=1e-12)
+    np.testing.assert_allclose(symmetric_root(jnp.asarray(a)) @ symmetric_root(jnp.asarray(a)), a, atol=1e-4)
+
+
+def test_fixed_points_of_a_distribution_in_other_coordinates():
+    p = lr.systems.bistable()
+    moved = transform(p, 2 * np.eye(2))
+    ours = lr.flowfield.fixed_points(moved.drift, 2 * lr.systems.grid(9)).points
+    np.testing.assert_allclose(
+        ours, 2 * lr.flowfield.fixed_points(p.drift, lr.systems.grid(9)).points, atol=0.02
+    )

@@ -391,3 +391,10 @@ def test_bad_input_is_refused(case):
     call, error, words = BAD[case]
     with pytest.raises(error, match=words):
         call()
+
+
+def test_rates_that_are_all_zero_are_refused():
+    network, z = noisy("ring", 50, points=3)
+    silent = lr.Embedding(network.m, d=np.full(50, -100.0))
+    with pytest.raises(ValueError, match="^steps: expected states at which neurons have rates"):
+        lr.maxent.fit(lr.steps(z, alpha=ALPHA), silent, activation="relu")

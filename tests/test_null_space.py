@@ -272,3 +272,17 @@ def test_bad_input():
         null_space_partner(jnp.ones((4, 2)), key=jr.key(0))
     with pytest.raises(ValueError, match="at most three coordinates"):
         null_space_partner(mixture(3, 1, True), key=jr.key(0))
+
+
+def test_a_drift_that_the_quadrature_does_not_resolve_is_refused():
+    """In three coordinates the nodes are too far apart for rates at the corners of the cube."""
+    covariance = np.eye(6)
+    covariance[np.arange(3), np.arange(3, 6)] = covariance[np.arange(3, 6), np.arange(3)] = 0.5
+    p = lr.GaussianMixture([1.0], np.zeros((1, 6)), covariance[None], rank=3)
+    with pytest.raises(
+        ValueError, match="^network: expected 3 embedding coordinates that the quadrature resolves"
+    ):
+        null_space_partner(p, key=jr.key(0))
+    near = 0.3 * np.random.default_rng(0).uniform(-1, 1, (200, 3))
+    other = null_space_partner(p, near, key=jr.key(0), tolerance=1e-4)
+    assert np.abs(np.asarray(other.drift(near) - p.drift(near))).max() < 0.01

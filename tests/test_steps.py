@@ -388,11 +388,14 @@ def test_what_is_not_steps_is_refused_with_the_way_to_make_them(clicks_session):
         ):
             given_steps(wrong)
     with pytest.raises(
-        TypeError, match=r"^latents: expected an array .*got Latents: its own .steps\(\) knows"
+        TypeError,
+        match=r"^latents: expected an array .*got Latents: latents have their own .steps\(\), which knows",
     ):
         lr.steps(latents, alpha=0.1)
     for wrong in (session.recording, found, session.network):
-        with pytest.raises(TypeError, match=rf"^latents: .*got {type(wrong).__name__}: infer latents first"):
+        with pytest.raises(
+            TypeError, match=rf"^latents: .*got {type(wrong).__name__}: .* of a recording infer latents first"
+        ):
             lr.steps(wrong, alpha=0.1)
 
 
@@ -432,3 +435,19 @@ UNCHECKED = """
 def test_every_fit_says_so_where_types_are_not_checked():
     """In a process of its own: here jaxtyping looks at the types first, and says it in its own words."""
     subprocess.run([sys.executable, "-c", textwrap.dedent(UNCHECKED)], check=True)
+
+
+def test_trials_are_whole_numbers_and_the_same_in_every_copy():
+    z = np.random.default_rng(0).normal(size=(6, 2))
+    for wrong in ([-1, -1, -1, 0, 0, 0], [0, 0, 0.5, 0.9, 1, 1]):
+        with pytest.raises(ValueError, match="^trial: expected the whole number of a trial, 0 or more"):
+            lr.Steps(z, None, z, wrong, alpha=ALPHA)
+    for wrong in ([0, 0, 1, 0, 1, 1], [0, 0, 1, 1, 2, 2]):
+        with pytest.raises(ValueError, match="^trial: expected the same trials in each of the 2 copies"):
+            lr.Steps(z, None, z, wrong, alpha=ALPHA, copies=2)
+
+
+def test_what_is_no_array_of_numbers_is_named():
+    for wrong, name in ((None, "NoneType"), ({"z": 1}, "dict")):
+        with pytest.raises(TypeError, match=f"^latents: expected an array of numbers .* got {name}"):
+            lr.steps(wrong, alpha=ALPHA)

@@ -21,11 +21,13 @@ ROOT = Path(__file__).resolve().parents[1]
 VARIABLE, UNKNOWN = "LRCORE_REPOSITORY", "OWNER"
 # A host has a dot and a name at its end: no path, no localhost, no number. What stands before an @ may be a
 # token, and is left out.
-HOST, PATH = r"(?P<host>(?:[\w-]+\.)+[a-z]{2,})", r"(?P<path>[\w.~-]+(?:/[\w.~-]+)+)/?(?:@(?P<branch>\S+))?"
+# The branch stands after an @, or as a browser has it.
+HOST, NAME = r"(?P<host>(?:[\w-]+\.)+[a-z]{2,})", r"(?!\.\.?/|\.\.?$)[\w.~-]+"
+PATH = rf"(?P<path>{NAME}(?:/{NAME})+?)(?:(?:/-)?/tree/(?P<tree>\S+?))?/?(?:@(?P<branch>\S+))?"
 FORMS = (
-    re.compile(rf"(?:git\+)?https://(?:[^@/\s]+@)?{HOST}(?P<port>:\d+)?/{PATH}", re.IGNORECASE),
+    re.compile(rf"(?:git\+)?(?:https?|git)://(?:[^@/\s]+@)?{HOST}(?P<port>:\d+)?/{PATH}", re.IGNORECASE),
     re.compile(rf"(?:git\+)?ssh://(?:[^@/\s]+@)?{HOST}(?::\d+)?/{PATH}", re.IGNORECASE),
-    re.compile(rf"[\w.-]+@{HOST}:{PATH}", re.IGNORECASE),  # git@github.com:you/lrcore.git
+    re.compile(rf"(?:[\w.-]+@)?{HOST}:/?{PATH}", re.IGNORECASE),  # git@github.com:you/lrcore.git
 )
 PULL_REQUEST = re.compile(r"\d+/merge")  # what GITHUB_REF_NAME is there; no such branch can be opened
 
@@ -78,7 +80,8 @@ class Repository(NamedTuple):
 
 
 def parse(address: str, branch: str) -> Repository | None:
-    """The repository at an address in one of git's forms; None for a path, and for what else is not hosted.
+    """The repository at an address in one of git's forms; None for a path, what else is not hosted, and for
+    the owner that stands for one who is not known.
 
     >>> parse("git@github.com:you/lrcore.git", "main").install
     'https://github.com/you/lrcore@main'
@@ -86,8 +89,13 @@ def parse(address: str, branch: str) -> Repository | None:
     for form in FORMS:
         if found := form.fullmatch(address.strip()):
             parts = found.groupdict()
-            server = f"https://{parts['host'].lower()}{parts.get('port') or ''}"  # the port of ssh is another
-            return Repository(f"{server}/{parts['path'].removesuffix('.git')}", parts["branch"] or branch)
+            # GitHub's door for ssh behind firewalls, and its name with www, lead to the same pages.
+            host = re.sub(r"^(www|ssh)\.(?=github\.com$)", "", parts["host"].lower())
+            server = f"https://{host}{parts.get('port') or ''}"  # the port of ssh is another
+            path = parts["path"].removesuffix(".git")
+            if path.split("/")[0] == UNKNOWN:
+                return None
+            return Repository(f"{server}/{path}", parts["branch"] or parts["tree"] or branch)
     return None
 
 
@@ -112,22 +120,21 @@ def find(root: Path = ROOT, environ: Mapping[str, str] = os.environ) -> Reposito
             return found
     if found := parse(origin(root), branch):
         return found
-    found = parse(settings.get("url", ""), branch)
-    return None if found is None or found.path.split("/")[0] == UNKNOWN else found
+    return parse(settings.get("url", ""), branch)
 
 
 def configured(root: Path) -> dict[str, str]:
     """`url` and `branch` of `_config.yml`, read without a YAML library."""
     text = (root / "_config.yml").read_text() if (root / "_config.yml").exists() else ""
-    block = re.search(r"^repository:\n((?:[ ]+.*\n)*)", text, re.MULTILINE)
-    return dict(re.findall(r"^ +(url|branch): *(\S+)", block[1], re.MULTILINE)) if block else {}
+    block = re.search(r"^repository:.*\n((?:[ ]+.*\n|\n)*)", text, re.MULTILINE)
+    return dict(re.findall(r"^ +(url|branch): *[\"']?([^\s\"'#]+)", block[1], re.MULTILINE)) if block else {}
 
 
 def origin(root: Path) -> str:
     """The address of the remote `origin`; empty where `root` is no checkout, or git is not there."""
     if not (root / ".git").exists():  # else git would answer for a repository further up
         return ""
-    command = ["git", "-C", str(root), "config", "--get", "remote.origin.url"]
+    command = ["git", "-C", str(root), "remote", "get-url", "origin"]
     try:
         return subprocess.run(command, capture_output=True, text=True).stdout
     except OSError:

@@ -59,9 +59,9 @@ class Latents(eqx.Module):
         **Raises** `ValueError` for a time constant shorter than a bin, and where there are no inputs.
         """
         tau = checks.positive("tau", tau)
-        if tau < self.bin_width:
+        if not self.bin_width <= tau <= 10:
             raise ValueError(
-                f"tau: expected seconds, at least a bin of {self.bin_width:g}, got {tau:g}: 100 ms is 0.1"
+                f"tau: expected seconds, from a bin of {self.bin_width:g} to 10, got {tau:g}: 100 ms is 0.1"
             )
         if inputs and self.inputs is None:
             raise ValueError("inputs: expected a recording with inputs, got one without")

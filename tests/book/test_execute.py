@@ -1,10 +1,9 @@
 """Chapters are run side by side into the cache that Jupyter Book reads; a failed one ends the build."""
 
+import execute
 import pytest
 from common import ROOT
 from jupyter_cache import get_cache
-
-import execute
 
 CHAPTER = """---
 jupytext:

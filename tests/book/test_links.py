@@ -64,6 +64,13 @@ def test_an_empty_variable_says_nothing(checkout):
         ("https://git.example.org:8443/you/lrcore", "https://git.example.org:8443/you/lrcore@main"),
         ("https://gitlab.com/group/part/lrcore.git", "https://gitlab.com/group/part/lrcore@main"),
         ("https://name:secret@github.com/you/lrcore", "https://github.com/you/lrcore@main"),
+        ("http://github.com/you/lrcore", "https://github.com/you/lrcore@main"),
+        ("https://www.github.com/you/lrcore", "https://github.com/you/lrcore@main"),
+        ("https://github.com/you/lrcore/tree/dev", "https://github.com/you/lrcore@dev"),
+        ("https://gitlab.com/group/lrcore/-/tree/dev", "https://gitlab.com/group/lrcore@dev"),
+        ("ssh://git@ssh.github.com:443/you/lrcore.git", "https://github.com/you/lrcore@main"),
+        ("git@github.com:/you/lrcore.git", "https://github.com/you/lrcore@main"),
+        ("github.com:you/lrcore.git", "https://github.com/you/lrcore@main"),
     ],
 )
 def test_an_origin_in_any_of_gits_forms(checkout, address, expected):
@@ -82,6 +89,8 @@ def test_an_origin_in_any_of_gits_forms(checkout, address, expected):
         "https://127.0.0.1:8000/you/lrcore",
         "host:lrcore",
         "https://github.com/lrcore",
+        "https://github.com/you/..",
+        f"https://github.com/{repository.UNKNOWN}/lrcore.git",  # the owner who is not known
     ],
 )
 def test_an_origin_that_is_not_hosted_is_none(checkout, address):

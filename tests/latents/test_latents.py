@@ -50,18 +50,22 @@ def test_latents_are_no_array_of_states():
     found = made()
     with pytest.raises(ValueError, match="exact zeros at the end of 3 of 4 trials.*such as latents.lengths"):
         lr.steps(found.z, alpha=0.1)
-    with pytest.raises(TypeError, match=r"got Latents: its own .steps\(\) knows the lengths"):
+    with pytest.raises(
+        TypeError, match=r"got Latents: latents have their own .steps\(\), which knows the lengths"
+    ):
         lr.steps(found, alpha=0.1)
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"tau": 0.001}, "^tau: expected seconds, at least a bin of 0.01, got 0.001: 100 ms is 0.1"),
+        ({"tau": 0.001}, "^tau: expected seconds, from a bin of 0.01 to 10, got 0.001: 100 ms is 0.1"),
+        ({"tau": 100.0}, "^tau: expected seconds, from a bin of 0.01 to 10, got 100"),
+        ({"tau": 100}, "^tau: expected seconds, from a bin of 0.01 to 10, got 100: 100 ms is 0.1"),
         ({"tau": 0.0}, "^tau: expected a positive"),
         ({"inputs": True}, "^inputs: expected a recording with inputs, got one without"),
     ],
-    ids=["shorter than a bin", "zero", "no inputs"],
+    ids=["shorter than a bin", "milliseconds", "zero", "no inputs"],
 )
 def test_bad_input_is_refused(options, words):
     with pytest.raises(ValueError, match=words):
