@@ -28,7 +28,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def room():
-    """What was compiled is let go after a file, before the process runs out of memory maps: XLA aborts then."""
+    """What was compiled is let go after a file: a process that runs out of memory maps is ended by XLA."""
     yield
     maps = Path("/proc/self/maps")
     if maps.exists() and len(maps.read_bytes().splitlines()) > 30_000:
