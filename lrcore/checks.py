@@ -77,7 +77,7 @@ def array(
                 "unequal trials to one length and give `lengths`"
             ) from error
     kind = value.dtype
-    if kind.kind == "O":
+    if kind.kind == "O" and given != "ndarray":
         raise TypeError(f"{name}: expected an array of numbers with axes ({', '.join(axes)}), got {given}")
     if kind not in (np.float32, np.float64) and not np.issubdtype(kind, np.integer) and kind != np.bool_:
         raise TypeError(
