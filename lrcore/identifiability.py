@@ -252,15 +252,19 @@ def _rates(e, states, inputs, bias, activation) -> np.ndarray:
 
 
 def determined_orders(activation: Activation, bias: float = 0.0, *, most: int = 7) -> tuple[int, ...]:
-    r"""The orders k of the moments $\mathbb E[g(m)\,m^{\otimes k}]$ that dynamics around z = 0 determine, up
-    to `most`.
+    r"""The orders k, up to `most`, that the Taylor series has at the one bias $d_0$ of all neurons:
+    $\phi^{(k)}(d_0)\ne0$.
 
-    They are those with $\phi^{(k)}(d_0)\ne0$, for neurons of one bias $d_0$ and bounded m.
+    Dynamics around z = 0 determine the moments $\mathbb E[g(m)\,m^{\otimes k}]$ of these orders. An order
+    that is not listed is not free for that: where m is bounded, every order k > 0 of a parity is determined
+    if $\sum1/k$ diverges over all the orders of that parity that the series has, beyond `most` too. So one
+    that is missing among many costs nothing (tanh at 0.6585 has no order 3, and determines it), those of a
+    whole parity are free (tanh at 0), and so are those that a polynomial lacks.
 
     **Raises** `ValueError` for an activation that is not analytic at $d_0$: its derivatives there say
     nothing.
 
-    Source: ours.
+    Source: ours; the sum is that of the theorem of Müntz and Szász.
 
     >>> determined_orders("tanh"), determined_orders("softplus"), determined_orders("linear")
     ((1, 3, 5, 7), (0, 1, 2, 4, 6), (1,))

@@ -2,6 +2,7 @@
 
 from math import factorial
 
+import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
@@ -185,6 +186,20 @@ def test_orders_are_those_of_the_taylor_series():
     for bias in (0.0, 0.01):
         with pytest.raises(ValueError, match="analytic at .* got 'relu', .* spectrum"):
             determined_orders("relu", bias)
+
+
+def test_one_missing_order_costs_nothing():
+    """Müntz and Szász: its moment is determined by the others of its parity, if these are many; a polynomial
+    has few.
+    """
+    bias = float(np.arctanh(1 / np.sqrt(3)))  # where the third derivative of tanh is 0
+    assert determined_orders("tanh", bias) == (0, 1, 2, 4, 5, 6, 7)
+    p = lr.GaussianMixture([1.0], np.zeros((1, 2)), np.eye(2)[None])
+    many = spectrum(p, LINE, activation=lambda x: jnp.tanh(x + bias))
+    assert many.captured(hermite(3, many.nodes[:, 0])) > 1 - 1e-7
+    assert determined_orders(lambda x: x + x**5) == (1, 5)
+    few = spectrum(p, LINE, activation=lambda x: x + x**5)
+    assert few.rank() == 2 and few.captured(hermite(3, few.nodes[:, 0])) < 0.9
 
 
 def test_quadrature_and_sampling_agree():
