@@ -15,17 +15,24 @@ from .network import Embedding, LowRankNetwork
 BLUR = 0.05
 
 
-def sinkhorn(x: ArrayLike, y: ArrayLike, *, blur: float = BLUR) -> float:
+def sinkhorn(x: ArrayLike, y: ArrayLike, *, blur: float | None = None) -> float:
     r"""The debiased Sinkhorn divergence $S_\varepsilon$ of two samples, an entropic $\frac12W_2^2$.
 
     Cost $\frac12\|x-y\|^2$, $\varepsilon=$ `blur` squared,
     $S_\varepsilon(x,y)=W_\varepsilon(x,y)-\frac12W_\varepsilon(x,x)-\frac12W_\varepsilon(y,y)$.
+    $\varepsilon$ falls from the largest cost to its own value, by a twentieth an iteration. Computed in
+    float64.
 
     **Arguments**
 
     - `x`, `y`: (sample, dim).
+    - `blur`: in the unit of the samples; by default a twentieth of their spread, so that the value of samples
+      in another unit is the same in its square. The spread is $\sqrt{s/2\dim x}$, with s the median squared
+      distance of two samples of one cloud: about a standard deviation, whatever a few far ones do. Clouds
+      that are much smaller than the blur are told apart by their means alone.
 
-    **Raises** `ValueError` for samples of different dimension; `ImportError` without ott-jax.
+    **Raises** `ValueError` for samples of different dimension; `FloatingPointError` where the iterations do
+    not converge, as the value would be wrong; `ImportError` without ott-jax.
 
     Source: Feydy et al. (2019), arXiv:1810.08278.
 
@@ -34,28 +41,56 @@ def sinkhorn(x: ArrayLike, y: ArrayLike, *, blur: float = BLUR) -> float:
     >>> round(sinkhorn(x, x + 2.0), 3)
     2.0
     """
-    x = jnp.asarray(checks.array("x", x, ("sample", "dim")), float)
-    y = jnp.asarray(checks.array("y", y, ("sample", "dim"), sizes={"dim": x.shape[1]}), float)
-    # ott broadcasts freely, whatever the caller allows.
-    with jax.numpy_rank_promotion("allow"):
-        return float(_sinkhorn(x, y, checks.positive("blur", blur)))
+    x = np.asarray(checks.array("x", x, ("sample", "dim")), float)
+    y = np.asarray(checks.array("y", y, ("sample", "dim"), sizes={"dim": x.shape[1]}), float)
+    spread = _spread(x, y)
+    blur = BLUR * spread if blur is None else checks.positive("blur", blur)
+    shift = x.mean(axis=0) - y.mean(axis=0)
+    # In units of the spread, around the means, whose distance adds exactly. ott broadcasts freely, whatever
+    # the caller allows.
+    with checks.x64(), jax.numpy_rank_promotion("allow"):
+        value, converged = _sinkhorn(*((c - c.mean(axis=0)) / spread for c in (x, y)), blur / spread)
+        value, converged = float(value) * spread**2 + float(shift @ shift) / 2, bool(converged)
+    if not converged or not np.isfinite(value):
+        raise FloatingPointError(
+            f"blur: expected one at which Sinkhorn's iterations converge, got {blur:.3g} for samples that "
+            f"spread over {spread:.3g} and reach {np.abs(np.concatenate([x, y])).max():.3g}: enlarge blur, "
+            "bring the columns to like units, or look at the farthest samples"
+        )
+    return value
+
+
+def _spread(x: Float[np.ndarray, "sample dim"], y: Float[np.ndarray, "other dim"]) -> float:
+    """About a standard deviation of one coordinate within the clouds, or the distance of clouds of copies."""
+    from scipy.spatial.distance import pdist
+
+    # A thousand are enough for a median.
+    squares = np.concatenate([pdist(cloud[:: -(-len(cloud) // 1000)], "sqeuclidean") for cloud in (x, y)])
+    apart = np.sum((x.mean(axis=0) - y.mean(axis=0)) ** 2)
+    for size in (np.median(squares), squares.mean()) if len(squares) else ():
+        if size > 1e-24 * apart:
+            return float(np.sqrt(size / (2 * x.shape[1])))
+    return float(np.sqrt(apart)) or 1.0
 
 
 @jax.jit
 def _sinkhorn(x, y, blur):
-    from ott.geometry import costs, pointcloud
+    from ott.geometry import costs, epsilon_scheduler, pointcloud
     from ott.tools import sinkhorn_divergence
 
     # ott's cost is |x - y|^2, twice ours, so that both epsilon and the value are.
-    value, _ = sinkhorn_divergence.sinkhorn_divergence(
+    both = jnp.concatenate([x, y])
+    largest = jnp.sum((both.max(axis=0) - both.min(axis=0)) ** 2)
+    target = 2 * blur**2
+    value, found = sinkhorn_divergence.sinkhorn_divergence(
         pointcloud.PointCloud,
         x,
         y,
         cost_fn=costs.SqEuclidean(),
-        epsilon=2 * blur**2,
+        epsilon=epsilon_scheduler.Epsilon(target, init=largest / target, decay=0.95),
         solve_kwargs={"max_iterations": 5000, "threshold": 1e-3},
     )
-    return value / 2
+    return value / 2, jnp.stack(found.converged).all()
 
 
 def dissimilarity(

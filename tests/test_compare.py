@@ -51,6 +51,29 @@ def test_sinkhorn_of_a_shift_and_of_itself():
     assert compare.sinkhorn(x, y) == pytest.approx(compare.sinkhorn(y, x), rel=0.01)
 
 
+@pytest.mark.parametrize("far", [False, True])
+@pytest.mark.parametrize("sizes", [(60, 60, 2), (60, 40, 8)])
+def test_sinkhorn_in_any_unit(sizes, far):
+    """Within 5 % of the optimal assignment, far clouds and a far sample included."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(sizes[0], sizes[2])), rng.normal(size=(sizes[1], sizes[2])) + 2
+    x[0] += 1000 * far
+    copies = [np.repeat(c, 120 // len(c), axis=0) for c in (x, y)]
+    cost = cdist(*copies, "sqeuclidean") / 2
+    exact = cost[linear_sum_assignment(cost)].mean()
+    for unit in (1e-2, 1.0, 1e4):
+        assert compare.sinkhorn(unit * x, unit * y) == pytest.approx(exact * unit**2, rel=0.05)
+
+
+def test_sinkhorn_that_has_not_converged_is_refused():
+    rng = np.random.default_rng(0)
+    x, y = 100 * rng.normal(size=(2, 60, 2))
+    with pytest.raises(
+        FloatingPointError, match="^blur: expected one at which .* got 0.001 for samples that"
+    ):
+        compare.sinkhorn(x, y, blur=1e-3)
+
+
 def test_dissimilarity_adds_both_terms():
     """Gaussians: W_2^2 / 2 of N(0, I) with itself vanishes, E||(A - B) m||^2 / R = |A - B|^2 / R."""
     p, q = lr.systems.ring(), lr.systems.limit_cycle()
