@@ -26,6 +26,17 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("filterwarnings", line)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Those that `make check` leaves out; tools/slow_tests.py writes the list.
+    here = Path(__file__).parent
+    slow = set((here / "slow.txt").read_text().split())
+    for item in items:
+        if item.path.is_relative_to(here):
+            name = f"{item.path.relative_to(here)}::{getattr(item, 'originalname', None) or item.name}"
+            if name in slow:
+                item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def room():
     """What was compiled is let go after a file: a process that runs out of memory maps is ended by XLA."""
