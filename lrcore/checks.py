@@ -26,8 +26,10 @@ def floats(value) -> Array:
     >>> floats([1, 2]).dtype
     dtype('float32')
     """
-    value = jnp.asarray(value)
-    return value if jnp.issubdtype(value.dtype, jnp.floating) else value.astype(jnp.float32)
+    # Too large for float32 is infinite there, which `finite` has words for.
+    with np.errstate(over="ignore"):
+        value = jnp.asarray(value)
+    return value if jnp.issubdtype(value.dtype, jnp.floating) else value.astype(jnp.result_type(float))
 
 
 def x64() -> AbstractContextManager:
@@ -185,13 +187,41 @@ def positive(name: str, value, *, zero: bool = False) -> Any:
     if is_traced(value):
         return value
     try:
-        number = float(value)
+        number = np.nan if isinstance(value, str) or np.ndim(value) else float(value)
     except (TypeError, ValueError):
         number = np.nan
     if not np.isfinite(number) or number < 0 or (number == 0 and not zero):
         word = "non-negative" if zero else "positive"
         raise ValueError(f"{name}: expected a {word} finite number, got {value}")
     return number
+
+
+def fraction(name: str, value) -> float:
+    """Check a number in (0, 1], such as dt / tau.
+
+    >>> fraction("alpha", 2)
+    Traceback (most recent call last):
+    ValueError: alpha: expected a number in (0, 1], got 2
+    """
+    number = float(positive(name, value))
+    if number > 1:
+        raise ValueError(f"{name}: expected a number in (0, 1], got {number:g}")
+    return number
+
+
+def varying(name: str, values) -> None:
+    """Refuse columns of (row, column) that are constant, but for rounding in float32.
+
+    >>> varying("weights", np.array([[1.0, 2.0], [3.0, 2.0]]))
+    Traceback (most recent call last):
+    ValueError: weights: expected coordinates that vary, got constant ones at [1]: drop them
+    """
+    flat = values.std(axis=0) <= 1e-6 * np.abs(values).max(axis=0)
+    if flat.any():
+        raise ValueError(
+            f"{name}: expected coordinates that vary, got constant ones at {np.flatnonzero(flat).tolist()}: "
+            "drop them"
+        )
 
 
 def count(name: str, value, *, least: int = 1) -> int:

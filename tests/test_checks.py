@@ -113,7 +113,7 @@ def test_lengths_pass_exactly_when_they_fit(value, n_time):
             checks.lengths(value, len(value), n_time)
 
 
-@pytest.mark.parametrize("value", [0, -1.0, np.nan, np.inf, "a", None, [1, 2]], ids=str)
+@pytest.mark.parametrize("value", [0, -1.0, np.nan, np.inf, "a", "3", None, [1, 2], np.ones(1)], ids=str)
 def test_positive_refuses(value):
     with pytest.raises(ValueError, match="^tau: expected a positive finite number, got"):
         checks.positive("tau", value)
@@ -131,6 +131,23 @@ def test_positive_and_count():
             checks.count("steps", value)
 
 
+def test_fraction():
+    assert checks.fraction("alpha", np.float32(1)) == 1.0
+    for value in (0, 1.5, np.nan, "0.5"):
+        with pytest.raises(ValueError, match="^alpha: expected"):
+            checks.fraction("alpha", value)
+
+
+def test_varying():
+    """In any unit, and however far from 0."""
+    x = np.random.default_rng(0).normal(size=(50, 1))
+    checks.varying("x", np.hstack([x, 1e-12 * x, x + 1e5]))
+    with pytest.raises(
+        ValueError, match=r"^x: expected coordinates that vary, got constant ones at \[1, 2\]"
+    ):
+        checks.varying("x", np.hstack([x, 0 * x, 1e-8 * x + 1]))
+
+
 def test_inside():
     np.testing.assert_array_equal(checks.inside([2, 3], 3), [[True, True, False], [True, True, True]])
 
@@ -138,4 +155,5 @@ def test_inside():
 def test_double_precision_for_a_while():
     with checks.x64():
         assert jnp.asarray(1.0).dtype == np.float64
+        assert checks.floats([1]).dtype == np.float64 and checks.floats(np.float32(1)).dtype == np.float32
     assert jnp.asarray(1.0).dtype == np.float32

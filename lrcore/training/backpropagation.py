@@ -103,8 +103,9 @@ def on_recording(
     - `penalty`: of the mean square of m, n and b, added to the loss.
     - `epochs`: passes over the trials, in batches of `batch_size`. Further `options` of `lr.optimize.fit`.
 
-    **Raises** `ValueError` for spikes, rates outside the range of $\phi$ where its inverse is needed (with
-    how many), an activation without inverse there; `FloatingPointError` when every seed explodes at once.
+    **Raises** `ValueError` for spikes, a rank above the number of neurons, `alpha` outside (0, 1], rates
+    outside the range of $\phi$ where its inverse is needed (with how many), an activation without inverse
+    there; `FloatingPointError` when every seed explodes at once.
 
     Source: Valente, Pillow & Ostojic (2022), NeurIPS 35.
 
@@ -127,12 +128,14 @@ def on_recording(
     rank, seeds = checks.count("rank", rank), checks.count("seeds", seeds)
     forcing = checks.count("teacher_forcing", teacher_forcing, least=0)
     trials, _, neurons = recording.rates.shape
-    mask = jnp.asarray(recording.mask, jnp.float32)
-    rates = jnp.asarray(np.where(recording.mask[..., None], recording.rates, 0), jnp.float32)
+    _room(rank, neurons)
+    kind = jnp.result_type(float)
+    mask = jnp.asarray(recording.mask, kind)
+    rates = jnp.asarray(np.where(recording.mask[..., None], recording.rates, 0), kind)
     potentials = None
     if start == "given" or target == "potentials" or forcing:
         potentials = invert(rates, activation, inside=recording.mask)
-    inputs = None if recording.inputs is None else jnp.asarray(recording.inputs, jnp.float32)
+    inputs = None if recording.inputs is None else jnp.asarray(recording.inputs, kind)
     weights = checks.positive("weights", weights)
     m_key, n_key, b_key, fit_key = jr.split(key, 4)
     model = _Model(
@@ -142,7 +145,7 @@ def on_recording(
         d=jnp.zeros((seeds, neurons)) if bias else None,
         w=None,
         z0=jnp.zeros((seeds, trials, rank)) if start == "learned" else None,
-        alpha=float(checks.positive("alpha", alpha)),
+        alpha=checks.fraction("alpha", alpha),
         activation=activation,
         penalty=checks.positive("penalty", penalty, zero=True),
         forcing=forcing,
@@ -188,7 +191,8 @@ def on_task(
     - `noise`: $\eta$, of the latents in each step of training.
     - The rest as in `on_recording`.
 
-    **Raises** `FloatingPointError` when every seed explodes at once.
+    **Raises** `ValueError` for a rank above `n_neurons` and `alpha` outside (0, 1]; `FloatingPointError` when
+    every seed explodes at once.
 
     Source: Dubreuil et al. (2022), Nature Neuroscience 25, 783.
 
@@ -201,6 +205,7 @@ def on_task(
     """
     rank, seeds = checks.count("rank", rank), checks.count("seeds", seeds)
     neurons, weights = checks.count("n_neurons", n_neurons), checks.positive("weights", weights)
+    _room(rank, neurons)
     m_key, n_key, b_key, w_key, fit_key = jr.split(key, 5)
 
     def draw(key, columns):
@@ -213,7 +218,7 @@ def on_task(
         d=jnp.zeros((seeds, neurons)) if bias else None,
         w=draw(w_key, task.targets.shape[2]),
         z0=None,
-        alpha=float(checks.positive("alpha", alpha)),
+        alpha=checks.fraction("alpha", alpha),
         activation=activation,
         penalty=checks.positive("penalty", penalty, zero=True),
         noise=checks.positive("noise", noise, zero=True),
@@ -222,8 +227,15 @@ def on_task(
     return _train(model, data, fit_key, "task", epochs, batch_size, learning_rate, progress, options)
 
 
+def _room(rank: int, neurons: int) -> None:
+    if rank > neurons:
+        raise ValueError(f"rank: expected at most the {neurons} neurons, got {rank}: lower it")
+
+
 def _train(model, data, key, name, epochs, batch_size, learning_rate, progress, options) -> Trained:
     trials = len(data["mask"])
+    batch_size = checks.count("batch_size", batch_size)
+    learning_rate = checks.positive("learning_rate", learning_rate)
     total = max(1, checks.count("epochs", epochs) * trials // batch_size)
     done = optimize.fit(
         model,

@@ -1,13 +1,12 @@
 """Tasks for networks: inputs, and what the read-out should do with them."""
 
 import equinox as eqx
-import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .. import checks
-from ..checks import ArrayLike
+from ..checks import ArrayLike, floats
 
 
 class Task(eqx.Module):
@@ -36,9 +35,7 @@ class Task(eqx.Module):
         targets = checks.array("targets", targets, ("trial", "time", "output"), sizes=sizes)
         weight = np.ones(inputs.shape[:2]) if weight is None else weight
         weight = checks.array("weight", weight, ("trial", "time"), sizes=sizes)
-        self.inputs, self.targets, self.weight = (
-            jnp.asarray(x, jnp.float32) for x in (inputs, targets, weight)
-        )
+        self.inputs, self.targets, self.weight = (floats(x) for x in (inputs, targets, weight))
         labels = np.zeros(len(inputs), int) if labels is None else labels
         self.labels = np.asarray(checks.array("labels", labels, ("trial",), sizes=sizes)).astype(int)
 

@@ -8,12 +8,13 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import jaxtyping
 import numpy as np
 import optax
 import pytest
 
 import lrcore as lr
-from lrcore import training
+from lrcore import optimize, training
 from lrcore.checks import x64
 from lrcore.training import backpropagation
 
@@ -32,7 +33,7 @@ def recording(network):
 
 def train(recording, epochs=1500, **options):
     options = {"alpha": 0.1, "key": jr.key(1), "batch_size": 9, "progress": False} | options
-    return training.on_recording(recording, 2, epochs=epochs, **options)
+    return training.on_recording(recording, options.pop("rank", 2), epochs=epochs, **options)
 
 
 @pytest.mark.parametrize(
@@ -175,6 +176,32 @@ def test_exploding_midway_keeps_the_best_weights(recording, monkeypatch):
     assert trained.error.max() < 0.8 * trained.losses[0]
 
 
+@pytest.mark.parametrize("options", [{"start": "learned", "bias": True}, {"teacher_forcing": 5}], ids=str)
+def test_double_precision_and_debug_nans(recording, options):
+    with x64(), jax.debug_nans(True):
+        trained = train(recording, epochs=3, **options)
+    assert trained.networks[0].m.dtype == trained.error.dtype == trained.starts.dtype == np.float64
+
+
+def test_numbers_of_numpy_are_numbers(recording, tmp_path, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    own = {
+        "alpha": 0.5,
+        "bias": True,
+        "teacher_forcing": 5,
+        "seeds": 2,
+        "epochs": 3,
+        "batch_size": 4,
+        "weights": 1.0,
+    }
+    own |= {"learning_rate": 0.125, "penalty": 0.5, "rank": 2, "progress": False}
+    losses = train(recording, **own).losses
+    for number in (np.array, lambda x: np.asarray(x)[()]):
+        given = {name: number(value) for name, value in own.items()}
+        np.testing.assert_array_equal(train(recording, **given).losses, losses)
+    train(recording, **given, checkpoint=tmp_path / "run")
+
+
 def test_a_checkpoint_of_another_learning_rate_is_refused(recording, tmp_path):
     options = {"epochs": 20, "checkpoint": tmp_path / "run"}
     train(recording, **options)
@@ -190,6 +217,11 @@ BAD = {
         lambda r: train(lr.Recording(rates=2 * r.rates, bin_width=0.01)),
         r"^rates: expected rates of tanh, between -1 and 1, got [\d,]+ of [\d,]+ outside",
     ),
+    "rank": (lambda r: train(r, rank=61), "^rank: expected at most the 60 neurons, got 61"),
+    "no rank": (lambda r: train(r, rank=0), "^rank: expected at least 1, got 0"),
+    "no batch": (lambda r: train(r, batch_size=0), "^batch_size: expected at least 1, got 0"),
+    "alpha": (lambda r: train(r, alpha=2.0), r"^alpha: expected a number in \(0, 1\], got 2"),
+    "no rate": (lambda r: train(r, learning_rate=0.0), "^learning_rate: expected a positive finite number"),
     "spikes": (
         lambda r: train(
             lr.Recording(spikes=np.random.default_rng(0).poisson(0.3, (4, 50, 5)), bin_width=0.01)
@@ -200,7 +232,8 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input(recording, case):
+def test_bad_input_is_refused_before_training(recording, case, monkeypatch):
+    monkeypatch.setattr(optimize, "_run", lambda *_: pytest.fail("trained first"))
     call, words = BAD[case]
     with pytest.raises(ValueError, match=words):
         call(recording)

@@ -1,10 +1,13 @@
 """Tasks: what stands in the trials; and networks that learn them."""
 
+import jax
 import jax.random as jr
+import jaxtyping
 import numpy as np
 import pytest
 
 from lrcore import training
+from lrcore.checks import x64
 from lrcore.training import tasks
 
 
@@ -62,7 +65,34 @@ def test_seeds_and_penalty():
     assert np.var(small.networks[0].n) < 0.7 * np.var(two.networks[0].n)
 
 
+def test_double_precision_and_debug_nans(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with x64(), jax.debug_nans(True):
+        task = tasks.ring_memory(jr.key(0), np.int64(8), pulse=np.int64(3), delay=np.int64(5))
+        trained = training.on_task(
+            task,
+            np.int64(2),
+            n_neurons=np.int64(10),
+            alpha=np.float32(0.1),
+            noise=np.float32(0.1),
+            epochs=2,
+            key=jr.key(1),
+            progress=np.bool_(False),
+        )
+    assert task.inputs.dtype == trained.networks[0].n.dtype == trained.readouts.dtype == np.float64
+
+
 def test_bad_input():
+    task = tasks.ring_memory(jr.key(0), 8)
+    options = {"n_neurons": 10, "alpha": 0.1, "key": jr.key(1), "progress": False}
+    for bad, words in (
+        ({"rank": 11}, "rank: expected at most the 10 neurons, got 11"),
+        ({"alpha": 1.5}, r"alpha: expected a number in \(0, 1\], got 1.5"),
+        ({"batch_size": 0}, "batch_size: expected at least 1, got 0"),
+        ({"epochs": 0}, "epochs: expected at least 1, got 0"),
+    ):
+        with pytest.raises(ValueError, match=f"^{words}"):
+            training.on_task(task, **{"rank": 2} | options | bad)
     with pytest.raises(ValueError, match="decide: expected fewer bins than the trial's 20, got 20"):
         tasks.clicks(jr.key(0), 5, steps=20, decide=20)
     with pytest.raises(ValueError, match="^targets: expected 5 along the axis 'time' of .*, got 4"):
