@@ -121,6 +121,9 @@ def fit(
     """
     updates, chunk = checks.count("updates", updates), checks.count("chunk", chunk)
     batch_size = checks.count("batch_size", batch_size)
+    learning_rate = checks.positive("learning_rate", learning_rate)
+    margin, average = checks.positive("margin", margin, zero=True), bool(average)
+    patience = None if patience is None else checks.count("patience", patience, least=0)
     n_chunks = -(-updates // chunk)
     chunk = -(-updates // n_chunks)
     optimizer = optimizer or adam(learning_rate, n_chunks * chunk)
@@ -141,8 +144,9 @@ def fit(
             np.inf, jnp.result_type(float)
         ),  # not of a weak type, or the second chunk would compile anew
         best_update=jnp.array(0),
-        losses=np.full(n_chunks * chunk, np.nan, np.float32),
-        validation=np.full(n_chunks, np.nan, np.float32),
+        # Zeros until they are known: NaN would look like a failure to `jax_debug_nans`.
+        losses=np.zeros(n_chunks * chunk, jnp.result_type(float)),
+        validation=np.zeros(n_chunks, jnp.result_type(float)),
     )
     if checkpoint is not None:
         settings = [
@@ -178,7 +182,7 @@ def fit(
                 (
                     np.concatenate([state.losses[:done], losses, state.losses[done + chunk :]]),
                     np.concatenate(
-                        [state.validation[:check], [np.float32(score)], state.validation[check + 1 :]]
+                        [state.validation[:check], np.asarray(score)[None], state.validation[check + 1 :]]
                     ),
                 ),
             )
@@ -223,7 +227,9 @@ def _run(state, static, loss, data, validation, key, optimizer, batch_size, chun
         updates, moments = optimizer.update(gradient, moments, parameters)
         parameters = optax.apply_updates(parameters, updates)
         decay = index / (index + 10.0) if average else 0.0
-        averaged = jax.tree.map(lambda a, p: decay * a + (1 - decay) * p, averaged, parameters)
+        averaged = jax.tree.map(
+            lambda a, p: (decay * a + (1 - decay) * p).astype(p.dtype), averaged, parameters
+        )
         return (parameters, averaged, moments), value
 
     start = (state.parameters, state.average, state.optimizer)

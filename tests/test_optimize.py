@@ -4,11 +4,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import jaxtyping
 import numpy as np
 import optax
 import pytest
 
-from lrcore import optimize
+from lrcore import checks, optimize
 
 
 class Line(eqx.Module):
@@ -226,10 +227,40 @@ def test_another_kind_of_file_is_refused_and_left_alone(tmp_path):
         ({"on": (np.zeros(0), np.zeros(0))}, ValueError, r"^data: expected.*\[0\]"),
         ({"validation": (np.zeros(3), np.zeros(4))}, ValueError, "^validation: expected arrays that share"),
         ({"batch_size": 0}, ValueError, "^batch_size: expected at least 1"),
+        ({"learning_rate": 0.0}, ValueError, "^learning_rate: expected a positive finite number"),
     ],
-    ids=["other lengths", "empty", "validation of other lengths", "no batch"],
+    ids=["other lengths", "empty", "validation of other lengths", "no batch", "no rate"],
 )
 def test_bad_input_is_refused(options, error, words, tmp_path):
     with pytest.raises(error, match=words):
         fit(**options, checkpoint=tmp_path / "run")
     assert not list(tmp_path.iterdir())
+
+
+def test_numbers_of_numpy_make_the_same_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    options = {"average": True, "margin": 0.5, "patience": 3, "learning_rate": 0.25, "updates": 100}
+    whole = fit(**options, validation=data(seed=1), checkpoint=tmp_path / "run")
+    given = {name: np.asarray(value)[()] for name, value in options.items()}
+    same(fit(**given, validation=data(seed=1), checkpoint=tmp_path / "run"), whole)
+    same(fit(**{k: np.array(v) for k, v in options.items()}, validation=data(seed=1)), whole)
+
+
+def test_training_under_debug_nans():
+    """Nothing that is not known yet is NaN in what goes through compiled code."""
+    with jax.debug_nans(True):
+        done = fit(validation=data(seed=1), updates=100)
+    assert done.stopped == "finished" and len(done.losses) == 100 and done.validation.all()
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_double_precision_trains_and_resumes(tmp_path, monkeypatch, kind):
+    with checks.x64():
+        model = Line(jnp.zeros((), kind), jnp.zeros((), kind))
+        options = {"model": model, "validation": data(seed=1), "updates": 150}
+        whole = fit(**options)
+        with monkeypatch.context() as patch:
+            interrupt_after(patch, 2)
+            fit(**options, checkpoint=tmp_path / "run")
+        same(fit(**options, checkpoint=tmp_path / "run"), whole)
+    assert whole.model.slope.dtype == kind and whole.losses.dtype == np.float64
