@@ -60,8 +60,11 @@ def fixed_points(
     >>> [f"{z:.2f}" for z in found.points[:, 0]], found.stable.tolist()
     (['-1.92', '0.00', '1.92'], [True, False, True])
     """
-    starts = jnp.asarray(checks.array("starts", starts, ("start", "rank")), jnp.float32)
-    u = None if u is None else jnp.asarray(checks.array("u", u, ("input",)), jnp.float32)
+    # One type for all: the search needs states of the type that the drift has.
+    kind = jnp.result_type(float)
+    starts = jnp.asarray(checks.array("starts", starts, ("start", "rank")), kind)
+    u = None if u is None else jnp.asarray(checks.array("u", u, ("input",)), kind)
+    tolerance, apart = checks.positive("tolerance", tolerance), checks.positive("apart", apart, zero=True)
 
     # Once more nearer to the middle, where points often lie close together, and from the middle itself.
     middle = jnp.broadcast_to(starts.mean(axis=0), starts.shape)

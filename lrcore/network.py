@@ -282,6 +282,8 @@ class LowRankNetwork(eqx.Module):
             sizes["time"] = checks.count("steps", steps)
         inputs = floats(checks.array("inputs", inputs, ("...", "time", "input"), sizes=sizes))
         steps = inputs.shape[-2]
+        kind = jnp.result_type(z0, inputs, *jax.tree.leaves((self.embedding, self.n)))
+        z0, inputs = z0.astype(kind), inputs.astype(kind)
 
         batch = jnp.broadcast_shapes(z0.shape[:-1], inputs.shape[:-2])
         if len(batch) > 1:
@@ -312,7 +314,8 @@ def _simulate(network, z0, inputs, kicks, dt, method):
         solution = diffrax.diffeqsolve(
             terms, diffrax.Tsit5(), 0.0, dt, dt, z, stepsize_controller=controller, throw=False
         )
-        return jnp.where(solution.result == diffrax.RESULTS.successful, solution.ys[-1], jnp.nan)
+        end = jnp.where(solution.result == diffrax.RESULTS.successful, solution.ys[-1], jnp.nan)
+        return end.astype(z.dtype)
 
     step = euler if method == "euler" else adaptive
 

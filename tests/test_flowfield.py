@@ -7,6 +7,7 @@ import pytest
 from scipy.optimize import brentq, root
 
 import lrcore as lr
+from lrcore import checks
 from lrcore.flowfield import drift_error, fixed_points
 
 
@@ -97,3 +98,15 @@ def test_drift_error():
 def test_bad_input_is_refused(starts, u, words):
     with pytest.raises(ValueError, match=words):
         fixed_points(lambda z, u=None: z, starts, u)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_double_precision(kind):
+    """Whatever the types of starts and weights, the points are better than float32 can tell."""
+    with checks.x64():
+        m = np.ones((2, 1), kind)
+        network = lr.LowRankNetwork(m, 2 * m, b=m)
+        found = fixed_points(network.drift, np.linspace(-3, 3, 7, dtype=kind)[:, None], np.zeros(1, kind))
+    edge = brentq(lambda z: 2 * np.tanh(z) - z, 1, 3, xtol=1e-14)
+    assert found.points.dtype == np.float64
+    np.testing.assert_allclose(found.points[:, 0], [-edge, 0, edge], atol=1e-9)

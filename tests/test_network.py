@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
 import lrcore as lr
-from lrcore import gauge
+from lrcore import checks, gauge
 from lrcore.activation import resolve
 
 N, R, K = 60, 3, 2
@@ -283,3 +283,24 @@ def test_diverging_latents_are_reported_inside_a_jit():
     run = jax.jit(lambda z: runaway().simulate(z, None, 0.1, 80))
     with pytest.raises(Exception, match="latents diverged"):
         jax.block_until_ready(run(jnp.array([5.0])))
+
+
+@pytest.mark.parametrize("method", ["euler", "diffrax"])
+@pytest.mark.parametrize(
+    "weights, start", [(np.float32, np.float32), (np.float32, float), (float, np.float32), (float, int)]
+)
+def test_simulation_in_double_precision(method, weights, start):
+    """Types that meet are those of the wider one, in every combination."""
+    m = np.ones((4, 1), weights)
+    with checks.x64():
+        network = lr.LowRankNetwork(m, 2 * m, m.astype(np.float32), tau=1.0)
+        z = network.simulate(
+            np.ones(1, start),
+            np.zeros((5, 1), np.float32),
+            np.float32(0.1),
+            np.int64(5),
+            noise=np.float32(0.1),
+            key=jr.key(0),
+            method=method,
+        )
+    assert z.dtype == (np.float32 if weights == start == np.float32 else np.float64) and z.shape == (6, 1)
