@@ -36,7 +36,8 @@ def fit(weights: ArrayLike, *, key: PRNGKeyArray, most: int = 8, folds: int = 5,
     - `weights`: (neuron, weight), for instance n. `most`: components tried.
     - `folds`: of the neurons; `starts`: initialisations by k-means of each mixture.
 
-    **Raises** `ValueError` for fewer than 10 neurons for each component of the largest mixture.
+    **Raises** `ValueError` for fewer than 10 neurons for each component of the largest mixture, for constant
+    columns, and for fewer different neurons than components.
 
     >>> import jax.random as jr, numpy as np
     >>> x = np.random.default_rng(0).normal(size=(400, 1)) + np.repeat([[-4.0], [4.0]], 200, axis=0)
@@ -48,15 +49,26 @@ def fit(weights: ArrayLike, *, key: PRNGKeyArray, most: int = 8, folds: int = 5,
 
     weights = np.asarray(checks.array("weights", weights, ("neuron", "weight")), float)
     most, folds = checks.count("most", most), checks.count("folds", folds, least=2)
+    starts = checks.count("starts", starts)
     if len(weights) * (folds - 1) / folds < 10 * most:
         raise ValueError(
             f"weights: expected at least ten neurons of each training fold for each of {most} components, "
             f"got {len(weights)} in all: lower most"
         )
+    checks.varying("weights", weights)
     seed = int(jr.randint(key, (), 0, 2**31 - 1))
+    splits = list(KFold(folds, shuffle=True, random_state=seed).split(weights))
+    for train, _ in splits:
+        checks.varying("weights in a training fold", weights[train])
+        different = len(np.unique(weights[train], axis=0))
+        if different < most:
+            raise ValueError(
+                f"weights: expected at least {most} different rows in each training fold, as many as "
+                f"components, got {different}: lower most"
+            )
     weights = (weights - weights.mean(axis=0)) / weights.std(axis=0)
     scores = np.zeros((folds, most))
-    for fold, (train, test) in enumerate(KFold(folds, shuffle=True, random_state=seed).split(weights)):
+    for fold, (train, test) in enumerate(splits):
         for count in range(1, most + 1):
             mixture = GaussianMixture(count, n_init=starts, reg_covar=1e-4, random_state=seed)
             scores[fold, count - 1] = mixture.fit(weights[train]).score(weights[test])

@@ -1,6 +1,7 @@
 """How many clusters, and which of them the dynamics ask for."""
 
 import jax.random as jr
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -44,3 +45,37 @@ def test_bad_input():
         fit(np.zeros((50, 2)), key=jr.key(0))
     with pytest.raises(ValueError, match="weights: expected finite"):
         fit(np.full((500, 2), np.nan), key=jr.key(0))
+
+
+X = np.random.default_rng(0).normal(size=(100, 2))
+SPOILED = {
+    "constant": (
+        X * [1, 0] + [0, 0.1],
+        r"^weights: expected coordinates that vary, got constant ones at \[1\]",
+    ),
+    "but one neuron": (
+        np.column_stack([X, np.eye(100)[0]]),
+        r"^weights in a training fold: .* at \[2\]: drop them",
+    ),
+    "few values": (
+        np.sign(X),
+        "^weights: expected at least 8 different rows in each training fold, .* got 4: lower",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SPOILED)
+def test_columns_that_a_mixture_cannot_take_are_named(case):
+    weights, words = SPOILED[case]
+    with pytest.raises(ValueError, match=words):
+        fit(weights, key=jr.key(0))
+
+
+def test_numbers_of_numpy(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    options = {"most": 2, "folds": 3, "starts": 1}
+    found = [
+        fit(X, key=jr.key(0), **{k: number(v) for k, v in options.items()})
+        for number in (int, np.int64, np.array)
+    ]
+    assert [part.log_likelihood.tolist() for part in found] == 3 * [found[0].log_likelihood.tolist()]
