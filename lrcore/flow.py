@@ -1,5 +1,6 @@
 """Continuous normalizing flows, trained by flow matching."""
 
+import warnings
 from collections.abc import Callable
 
 import diffrax
@@ -18,6 +19,9 @@ from .mlp import mlp
 _WAVES = 2
 # Samples whose differential equations are solved at once.
 _BLOCK = 1024
+# Standard deviations beyond which samples in training, and conditions, count as that far. No smooth velocity
+# reaches further, and a few such squares would outweigh all others.
+_REACH = 100
 
 
 class Flow(eqx.Module):
@@ -46,10 +50,14 @@ class Flow(eqx.Module):
     condition_shift: Float[Array, " condition"]
     condition_scale: Float[Array, " condition"]
 
+    # By identity, for `jax.jit(flow.log_prob)`: equinox would hash the arrays.
+    __hash__ = object.__hash__
+
     def __init__(
         self, dim: int, condition_dim: int = 0, *, width: int = 64, depth: int = 3, key: PRNGKeyArray
     ):
         dim, condition_dim = checks.count("dim", dim), checks.count("condition_dim", condition_dim, least=0)
+        width, depth = checks.count("width", width), checks.count("depth", depth)
         self.network = mlp(dim + condition_dim + 1 + 2 * _WAVES, dim, width, depth, key)
         self.shift, self.scale = jnp.zeros(dim), jnp.ones(dim)
         self.condition_shift, self.condition_scale = jnp.zeros(condition_dim), jnp.ones(condition_dim)
@@ -114,7 +122,7 @@ class Flow(eqx.Module):
             )
         sizes = {"condition": self.condition_dim} | ({} if n is None else {"sample": n})
         condition = floats(checks.array("condition", condition, ("sample", "condition"), sizes=sizes))
-        return jax.vmap(lambda c: (c - self.condition_shift) / self.condition_scale)(condition)
+        return _standardised(condition, self.condition_shift, self.condition_scale)
 
     @classmethod
     def fit(
@@ -146,8 +154,11 @@ class Flow(eqx.Module):
 
         **Returns** the flow and the record of its training.
 
-        **Raises** `ValueError` for fewer than ten samples, or coordinates that do not vary (they have no
-        density).
+        Values that are far from all others do not set the unit in which the flow works, and those beyond 100
+        standard deviations count as that far; where this matters, a warning names the farthest.
+
+        **Raises** `ValueError` for fewer than ten samples; for conditions that do not vary; without noise,
+        for coordinates that do not vary or depend linearly on others (they have no density).
 
         Source: Lipman et al. (2023), arXiv:2210.02747, equation 23 with no minimal width.
 
@@ -158,17 +169,21 @@ class Flow(eqx.Module):
         'finished'
         """
         samples = floats(checks.array("samples", samples, ("sample", "dim")))
+        # Once more: what float64 holds may be too large for float32.
+        checks.finite("samples", samples)
         n, dim = samples.shape
         if n < 10:
             raise ValueError(f"samples: expected at least 10, got {n}")
         noise = checks.positive("noise", noise, zero=True)
-        if not 0 < held_out < 1:
+        held_out = checks.positive("held_out", held_out)
+        if held_out >= 1:
             raise ValueError(f"held_out: expected a fraction between 0 and 1, got {held_out}")
         condition_dim = 0
         if condition is not None:
             condition = floats(
                 checks.array("condition", condition, ("sample", "condition"), sizes={"sample": n})
             )
+            checks.finite("condition", condition)
             condition_dim = condition.shape[1]
         network_key, split_key, train_key = jr.split(key, 3)
         flow = cls(dim, condition_dim, width=width, depth=depth, key=network_key)
@@ -204,22 +219,64 @@ def _velocity(network, x: Array, t: Array, c: Array) -> Array:
 
 def _time_features(t) -> Float[Array, " feature"]:
     """Time and its first waves: with time alone, the same small network fits a density half as well."""
-    t = jnp.asarray(t, jnp.float32)
+    t = floats(t)
     waves = jnp.pi * jnp.arange(1, _WAVES + 1) * t
     return jnp.concatenate([t[None], jnp.cos(waves), jnp.sin(waves)])
 
 
 def _standard(name: str, x, noise: float = 0.0) -> tuple[Array, Array]:
+    """Centre and scale of each column, which a few far values do not set; they are named in a warning."""
     if x is None:
         return jnp.zeros(0), jnp.ones(0)
     values = np.asarray(x, np.float64)
-    shift, scale = values.mean(axis=0), values.std(axis=0)
-    flat = np.flatnonzero(scale <= 1e-6 * (1 + np.abs(shift)))
-    if len(flat):
-        raise ValueError(
-            f"{name}: expected coordinates that vary, got constant ones at {flat.tolist()}: drop them"
-        )
-    return jnp.asarray(shift, x.dtype), jnp.asarray(np.sqrt(scale**2 + noise**2), x.dtype)
+    # Noise gives a density to anything.
+    if not noise:
+        checks.varying(name, values)
+    shift, scale = values.mean(axis=0), np.hypot(values.std(axis=0), noise)
+    inside = np.ones(len(values), bool)
+    away = np.abs(values - np.median(values, axis=0))
+    for column in np.flatnonzero(away.any(axis=0)):
+        # Eleven standard deviations of a Gaussian; 0 is left out, as sparse coordinates are mostly that.
+        gap = away[:, column]
+        far = gap > 16 * np.median(gap[gap > 0])
+        near = values[~far, column]
+        spread, worst = np.hypot(near.std(), noise), int(gap.argmax())
+        # The more there are, the more they must matter: a cluster of its own is no artefact.
+        if scale[column] > (2 + 400 * far.mean()) * spread > 0:
+            shift[column], scale[column] = near.mean(), spread
+            inside &= ~far
+            warnings.warn(
+                f"{name}: expected values of one scale in column {column}, got {far.sum()} far from all "
+                f"others, the farthest {values[worst, column]:g} in row {worst}: they do not set the scale, "
+                f"and count as at most {_REACH} standard deviations away; remove artefacts, transform tails",
+                stacklevel=3,
+            )
+    if name == "samples" and not noise:
+        _independent(values[inside], shift, scale)
+    return jnp.asarray(shift, x.dtype), jnp.asarray(scale, x.dtype)
+
+
+def _standardised(x, shift, scale) -> Float[Array, "sample dim"]:
+    return jax.vmap(lambda x: jnp.clip((x - shift) / scale, -_REACH, _REACH))(x)
+
+
+def _independent(values, shift, scale) -> None:
+    """Refuse a column that is a linear combination of those before it, but for rounding in float32."""
+    n, dim = values.shape
+    if n <= dim:
+        raise ValueError(f"samples: expected more samples than coordinates, got {n} of {dim}: drop some")
+    scaled = (values - shift) / scale
+    triangle = np.asarray(np.linalg.qr((scaled - scaled.mean(axis=0)) / np.sqrt(n), mode="r"))
+    rounding = 1e-7 * np.abs(values).max(axis=0) / scale
+    for column in range(1, dim):
+        weights = np.linalg.solve(triangle[:column, :column], triangle[:column, column])
+        blur = np.hypot(rounding[column], np.linalg.norm(weights * rounding[:column]))
+        if abs(triangle[column, column]) <= 1e-5 + blur:
+            others = np.flatnonzero(np.abs(weights) > 1e-3).tolist()
+            raise ValueError(
+                f"samples: expected linearly independent coordinates, got {column} as a combination of "
+                f"{others}, which has no density: drop it"
+            )
 
 
 @eqx.filter_jit
@@ -228,7 +285,7 @@ def _parts(flow: Flow, samples, condition, noise: float, key, cut: int) -> tuple
     validation.
     """
     order = jr.permutation(key, len(samples))
-    samples = jax.vmap(lambda x: (x - flow.shift) / flow.scale)(samples)
+    samples = _standardised(samples, flow.shift, flow.scale)
     data = (
         samples,
         flow._condition(condition, len(samples)),

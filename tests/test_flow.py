@@ -6,12 +6,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import jaxtyping
 import numpy as np
 import pytest
 from scipy import stats
 
 import lrcore as lr
-from lrcore.flow import Flow
+from lrcore.checks import x64
+from lrcore.flow import Flow, _standard
 
 # Tolerances of the solver are 1e-4.
 CLOSE = 2e-3
@@ -228,6 +230,37 @@ BAD = {
         ValueError,
         r"^condition: expected coordinates that vary.*\[0\]",
     ),
+    "doubled": (
+        lambda: Flow.fit(X @ [[1, 0, -2], [0, 1, 0]] + 5, key=jr.key(0)),
+        ValueError,
+        r"^samples: expected linearly independent coordinates, got 2 as a combination of \[0\].*drop it",
+    ),
+    "too few for so many": (
+        lambda: Flow.fit(X[:10].repeat(6, axis=1), key=jr.key(0)),
+        ValueError,
+        "^samples: expected more samples than coordinates, got 10 of 12",
+    ),
+    "too large for float32": (
+        lambda: Flow.fit(np.vstack([X, [[0.0, 1e300]]]), key=jr.key(0)),
+        ValueError,
+        r"^samples: expected finite numbers, got 1 .* \(20, 1\)",
+    ),
+    "no width": (
+        lambda: Flow.fit(X, key=jr.key(0), width=0),
+        ValueError,
+        "^width: expected at least 1, got 0",
+    ),
+    "no depth": (
+        lambda: Flow.fit(X, key=jr.key(0), depth=0),
+        ValueError,
+        "^depth: expected at least 1, got 0",
+    ),
+    "no update": (lambda: Flow.fit(X, key=jr.key(0), updates=0), ValueError, "^updates: expected at least 1"),
+    "no batch": (
+        lambda: Flow.fit(X, key=jr.key(0), batch_size=0),
+        ValueError,
+        "^batch_size: expected at least 1",
+    ),
     "nan": (lambda: Flow.fit(X * np.nan, key=jr.key(0)), ValueError, "^samples: expected finite"),
     "float16": (
         lambda: Flow.fit(X.astype(np.float16), key=jr.key(0)),
@@ -284,3 +317,144 @@ def test_blocks_are_one_answer():
     x = jr.normal(jr.key(1), (1025, 2))
     np.testing.assert_allclose(flow.push(x)[-3:], flow.push(x[-3:]), atol=1e-5)
     np.testing.assert_allclose(flow.log_prob(x)[:5], flow.log_prob(x[:5]), atol=1e-4)
+
+
+QUICK = {"key": jr.key(0), "updates": 500, "batch_size": 512, "width": 32, "depth": 2, "progress": False}
+NORMAL = np.random.default_rng(1).normal(size=(2000, 2))
+
+
+def nats_off(flow: Flow, truth=stats.norm, within: float = np.inf) -> float:
+    """Mean absolute error of the density on fresh samples of independent coordinates."""
+    x = truth.rvs(size=(400, flow.dim), random_state=3)
+    x = x[(np.abs(x) < within).all(axis=1)]
+    return float(np.abs(flow.log_prob(x) - truth.logpdf(x).sum(axis=1)).mean())
+
+
+@pytest.mark.parametrize(
+    "rows, column, size",
+    [([7], 0, 1e2), ([7], 1, 1e4), ([0, 900, 1999], 0, -1e8), (range(20), 1, 1e30)],
+    ids=["near", "one", "three", "twenty"],
+)
+def test_far_values_are_named_and_do_not_hide_the_rest(rows, column, size):
+    x = NORMAL.copy()
+    x[list(rows), column] = size
+    words = (
+        f"^samples: expected values of one scale in column {column}, got {len(rows)} far .* row {rows[0]}: "
+    )
+    with pytest.warns(UserWarning, match=words):
+        flow, _ = Flow.fit(x, **QUICK)
+    assert nats_off(flow) < 0.2
+
+
+def test_a_far_condition_is_named_and_does_not_hide_the_rest():
+    c = NORMAL.copy()
+    c[11, 1] = 1e6
+    x = NORMAL @ GAIN + 0.5 * np.random.default_rng(2).normal(size=(2000, 2))
+    with pytest.warns(
+        UserWarning, match="^condition: expected values of one scale in column 1, got 1 .* row 11:"
+    ):
+        flow, _ = Flow.fit(x, c, **QUICK)
+    assert np.abs(flow.mean(NORMAL[100:300]) - NORMAL[100:300] @ GAIN).mean() < 0.1
+
+
+@pytest.mark.filterwarnings("ignore:samples")
+@pytest.mark.parametrize("df, off", [(1, 0.6), (2, 0.4), (3, 0.2)])
+def test_heavy_tails_are_fitted(df, off):
+    x = stats.t.rvs(df, size=(4000, 1), random_state=0)
+    flow, record = Flow.fit(x, **QUICK)
+    assert record.stopped == "finished" and nats_off(flow, stats.t(df), within=20) < off
+
+
+def test_what_is_no_artefact_sets_the_scale_as_before():
+    """Clusters, sparse and binary coordinates, skew."""
+    rng = np.random.default_rng(0)
+    few = rng.random(2000) < 0.04
+    x = np.stack([NORMAL[:, 0] + 50 * few, NORMAL[:, 0] * few, few, rng.exponential(size=2000)], axis=1)
+    shift, scale = _standard("samples", jnp.asarray(x, jnp.float32))
+    np.testing.assert_allclose(shift, x.mean(axis=0), rtol=1e-4)
+    np.testing.assert_allclose(scale, x.std(axis=0), rtol=1e-4)
+
+
+a, b, c = np.random.default_rng(4).normal(size=(3, 500))
+DEPENDENT = {
+    "repeated": ([a, b, a], r"got 2 as .* \[0\]"),
+    "multiple with offset": ([1e-9 * a, 3e5 - 2 * a], r"got 1 as .* \[0\]"),
+    "both far from 0": ([a + 1e4, b, a - 1e4], r"got 2 as .* \[0\]"),
+    "sum": ([a, b, c, a - 2 * c + 7], r"got 3 as .* \[0, 2\]"),
+    "with an outlier": ([np.append(a, 1e6), np.append(2 * a, 2e6)], r"got 1 as .* \[0\]"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:samples")
+@pytest.mark.parametrize("case", DEPENDENT)
+def test_dependent_coordinates_are_named(case):
+    parts, words = DEPENDENT[case]
+    with pytest.raises(ValueError, match=f"^samples: expected linearly independent coordinates, {words}"):
+        Flow.fit(np.stack(parts, axis=1), key=jr.key(0))
+
+
+@pytest.mark.filterwarnings("ignore:samples")
+@pytest.mark.parametrize(
+    "parts",
+    [[a, a + 1e-3 * b], [a + 1e4, b - 1e4], [1e-9 * a, 1e9 * b], [np.append(a, 1e8), np.append(b, 1e8)]],
+    ids=["correlated", "far from 0", "tiny and huge", "one artefact in both"],
+)
+def test_independent_coordinates_are_let_through(parts):
+    _standard("samples", jnp.asarray(np.stack(parts, axis=1), jnp.float32))
+
+
+def test_dependence_is_no_fault_of_conditions_nor_of_samples_with_noise():
+    both = jnp.asarray(np.stack([a, 2 * a], axis=1), jnp.float32)
+    _standard("condition", both)
+    np.testing.assert_allclose(_standard("samples", both, 0.5)[1], np.hypot(both.std(axis=0), 0.5), rtol=1e-4)
+    # Nor are constants, whose density is that of the noise.
+    np.testing.assert_allclose(_standard("samples", 0 * both, 0.5)[1], 0.5)
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path, monkeypatch):
+    """As in a sweep over an array of widths; types are checked in the tests only."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    own = {
+        "updates": 20,
+        "batch_size": 64,
+        "width": 8,
+        "depth": 1,
+        "patience": 2,
+        "chunk": 10,
+        "average": True,
+    }
+    own |= {"learning_rate": 0.5, "noise": 0.5, "held_out": 0.25, "progress": False}
+    flow, _ = Flow.fit(X, key=jr.key(0), **own)
+    for number, kind in ((np.array, 0), (jnp.asarray, 1), (lambda x: np.asarray(x)[()], 2)):
+        options = {name: number(value) for name, value in own.items()}
+        other, _ = Flow.fit(X, key=jr.key(0), checkpoint=tmp_path / str(kind), **options)
+        np.testing.assert_array_equal(flow.log_prob(X), other.log_prob(X))
+        assert flow.sample(jr.key(0), number(3)).shape == (3, 2)
+
+
+@pytest.mark.slow
+def test_bound_methods_are_functions_to_jax(plane):
+    x = rows(3, 2)
+    plain = plane.log_prob(x)
+    np.testing.assert_allclose(jax.jit(plane.log_prob)(x), plain, atol=CLOSE)
+    np.testing.assert_allclose(jax.vmap(plane.log_prob)(x[None])[0], plain, atol=2 * CLOSE)
+    one = lambda x: plane.log_prob(x[None])[0]  # noqa: E731
+    assert np.isfinite(jax.grad(one)(x[0])).all()
+    drawn = jax.jit(plane.sample, static_argnums=1)(jr.key(0), 3)
+    np.testing.assert_allclose(drawn, plane.sample(jr.key(0), 3), atol=CLOSE)
+    # Another flow of the same shape is not taken for this one.
+    assert not np.allclose(jax.jit(untrained(2).log_prob)(x), jax.jit(Flow(2, key=jr.key(0)).log_prob)(x))
+
+
+@pytest.mark.slow
+def test_double_precision():
+    few = np.asarray(X[:5], float)
+    single = untrained(2, 2)
+    before = single.log_prob(few, condition=few)
+    with x64():
+        # What was fitted in single precision is read in double.
+        np.testing.assert_allclose(single.log_prob(few, condition=few), before, atol=2 * CLOSE)
+        options = {"updates": 5, "batch_size": 64, "width": 8, "depth": 1, "progress": False}
+        flow, record = Flow.fit(X, np.asarray(X, float), key=jr.key(0), **options)
+        found = (flow.log_prob(few, condition=few), flow.sample(jr.key(0), condition=few), flow.mean(few))
+        assert {part.dtype for part in (*found, record.losses)} == {np.dtype(float)}
