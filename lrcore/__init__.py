@@ -12,12 +12,14 @@ __version__ = "0.1.0"
 from . import book as book
 from . import clusters as clusters
 from . import compare as compare
+from . import evidence as evidence
 from . import flowfield as flowfield
 from . import gauge as gauge
 from . import identifiability as identifiability
 from . import latents as latents
 from . import maxent as maxent
 from . import optimize as optimize
+from . import population as population
 from . import recording as recording
 from . import systems as systems
 from . import training as training

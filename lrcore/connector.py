@@ -9,16 +9,19 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from . import checks, maxent
+from . import checks, maxent, population
 from .activation import Activation
-from .checks import ArrayLike
+from .checks import ArrayLike, floats
 from .distributions import ConnectivityDistribution, sobol
 from .flow import Flow
 from .maxent import MaximumEntropy
 from .network import Embedding, LowRankNetwork, columns, states
+from .population import Population
 from .steps import Steps
 
 _METHODS = ("exact", "flow")
+# Neurons that stand for the whole population.
+_MANY = 8192
 
 
 class Connector(ConnectivityDistribution):
@@ -26,28 +29,32 @@ class Connector(ConnectivityDistribution):
 
     $$p(m,b,d,n) = p(e)\,p^*(n\mid e),\qquad e=(m,b,d),\qquad \mathbb E[n\mid e]=\bar n(e)$$
 
-    p(e) is a flow trained on the recorded neurons. The conditional stands in two forms behind one interface:
-    `method="exact"` is the Gaussian $\mathcal N(\bar n(e),\sigma^2I)$ around the closed-form mean of
-    `lr.maxent`, `method="flow"` a conditional flow trained by flow matching on it. `discrepancy` says how far
-    apart they are.
+    p(e) is a density of the recorded neurons, see `lr.population`. The conditional stands in two forms behind
+    one interface: `method="exact"` is the Gaussian $\mathcal N(\bar n(e),\Sigma)$ around the closed-form mean
+    of `lr.maxent`, `method="flow"` a conditional flow trained by flow matching on it. `discrepancy` says how
+    far apart they are.
 
     Made by `Connector.fit`. Coordinates of e that do not vary among the recorded neurons (a common bias, say)
     have no density; they are kept as they are.
 
-    - `maxent`: the closed-form solution; `embedding_flow`, `conditional_flow`: the flows.
+    - `maxent`: the closed-form solution. `population`: p(e). `conditional_flow`: of n given e, or None.
     - `varying`: which columns of e vary among the recorded neurons, (varying,) indices.
-    - `sigma`: prior standard deviation of n; `tau`: time constant of sampled networks.
-    - `losses`: `{"embedding", "embedding_validation", "conditional", "conditional_validation"}`.
+    - `spread`: a root (rank, rank) of $\Sigma$; `tau`: time constant of sampled networks.
+    - `many`: 8,192 neurons at $\bar n(e)$ that fill p(e) evenly; their drift is the mean-field drift.
+    - `losses`: `{"embedding", "embedding_validation", "conditional", "conditional_validation"}`, of the flows
+      that were trained.
 
-    Source: Kim et al. (2026), arXiv:2603.26506, section 3 and algorithm 1.
+    Source: Kim et al. (2026), arXiv:2603.26506, section 3 and algorithm 1. There p(e) is a flow and
+    $\Sigma=I$.
     """
 
     maxent: MaximumEntropy
-    embedding_flow: Flow
-    conditional_flow: Flow
+    population: Population
+    conditional_flow: Flow | None
     varying: Int[np.ndarray, " varying"]
-    sigma: float
+    spread: Float[np.ndarray, "rank rank"]
     tau: float
+    many: LowRankNetwork
     losses: dict[str, np.ndarray]
 
     @classmethod
@@ -58,10 +65,11 @@ class Connector(ConnectivityDistribution):
         *,
         key: PRNGKeyArray,
         activation: Activation = "tanh",
-        sigma: float = 1.0,
+        sigma: float | None = None,
         tau: float = 1.0,
         ridge: float | None = None,
-        tolerance: float = 3e-4,
+        density: str = "best",
+        conditional: bool = True,
         n_targets: int = 4096,
         updates: int = 1500,
         batch_size: int = 1024,
@@ -72,10 +80,12 @@ class Connector(ConnectivityDistribution):
 
         **Arguments**
 
-        - `steps`, `embedding`, `activation`, `ridge`, `tolerance`: as for `lr.maxent.fit`.
-        - `sigma`: standard deviation $\sigma_0$ of the prior over n, in the unit of n.
+        - `steps`, `embedding`, `activation`, `ridge`: as for `lr.maxent.fit`.
+        - `sigma`: standard deviation of n given e, in its unit; as measured by default (the paper has 1).
         - `tau`: time constant of the networks that are sampled (seconds for recordings).
-        - `n_targets`: fresh draws of e on which the conditional flow is trained.
+        - `density`: the form of p(e): "best", "flow", "mixture" or "gaussian", see `lr.population.fit`.
+        - `conditional`: whether to train the conditional flow, which takes half of the time.
+        - `n_targets`: fresh draws of e on which it is trained.
         - `updates`, `batch_size`, `options`: of both flows, see `lr.flow.Flow.fit`. A `checkpoint` becomes
           two files, with `.embedding` and `.conditional` after the name.
 
@@ -91,13 +101,13 @@ class Connector(ConnectivityDistribution):
         >>> found.sample(jr.key(2), 50).n.shape
         (50, 2)
         """
-        sigma = checks.positive("sigma", sigma, zero=True)
+        if sigma is not None:
+            sigma = checks.positive("sigma", sigma, zero=True)
         tau = checks.positive("tau", tau)
         steps, embedding = maxent.matched(steps, embedding)
         varying = _varying(embedding)
-        solution = maxent.fit(
-            steps, embedding, activation=activation, ridge=ridge, tolerance=tolerance, progress=progress
-        )
+        solution = maxent.fit(steps, embedding, activation=activation, ridge=ridge, progress=progress)
+        spread = solution.spread if sigma is None else sigma * np.eye(steps.rank)
         # Of few neurons, too few held-out ones would not show overfitting.
         options: dict[str, Any] = {
             "updates": updates,
@@ -110,32 +120,50 @@ class Connector(ConnectivityDistribution):
         if checkpoint is not None:
             files = [f"{os.fspath(checkpoint)}.{part}" for part in ("embedding", "conditional")]
         embedding_key, draw_key, conditional_key = jr.split(key, 3)
-        embedding_flow, embedding_record = Flow.fit(
+        found, record = population.fit(
             embedding.array[:, varying],
             key=embedding_key,
+            kind=density,
             name="flow of e",
             checkpoint=files[0],
             **options,
         )
-        draws = embedding_flow.push(_base(draw_key, n_targets, len(varying), False))
-        targets = solution.conditional_mean(_whole(draws, embedding, varying))
-        conditional_flow, conditional_record = Flow.fit(
-            targets,
-            draws,
-            noise=sigma,
-            key=conditional_key,
-            name="flow of n given e",
-            checkpoint=files[1],
-            **options,
+        records, conditional_flow = {"embedding": record}, None
+        if conditional:
+            draws = found.push(_base(draw_key, n_targets, len(varying) + 1, False))
+            targets = np.asarray(solution.conditional_mean(_whole(draws, embedding, varying)), np.float64)
+            # Targets in units of the spread, where there is one.
+            free = _positive(spread)
+            conditional_flow, records["conditional"] = Flow.fit(
+                targets @ np.linalg.inv(spread).T if free else targets,
+                draws,
+                noise=float(free),
+                key=conditional_key,
+                name="flow of n given e",
+                checkpoint=files[1],
+                **options,
+            )
+        losses = {}
+        for name, record in records.items():
+            if record is not None:
+                losses |= {name: record.losses, f"{name}_validation": record.validation}
+        e = found.push(_base(jr.key(0), _MANY, len(varying) + 1, False))
+        drawn = embedding.like(_whole(e, embedding, varying))
+        many = LowRankNetwork(
+            drawn.m,
+            solution.conditional_mean(drawn),
+            drawn.b,
+            drawn.d,
+            activation=activation,
+            tau=tau,
         )
-        losses = {
-            "embedding": embedding_record.losses,
-            "embedding_validation": embedding_record.validation,
-            "conditional": conditional_record.losses,
-            "conditional_validation": conditional_record.validation,
-        }
-        parts = (solution, embedding_flow, conditional_flow, varying, sigma, tau, losses)
+        parts = (solution, found, conditional_flow, varying, spread, tau, many, losses)
         return cls(*parts)  # ty: ignore[invalid-argument-type, missing-argument]
+
+    @property
+    def sigma(self) -> float:
+        """Standard deviation of n given e, the root mean square over its coordinates, in the unit of n."""
+        return float(np.sqrt((self.spread**2).sum() / self.rank))
 
     @property
     def embedding(self) -> Embedding:
@@ -177,19 +205,21 @@ class Connector(ConnectivityDistribution):
 
         - `sigma`: standard deviation of n around its mean; that of the fit by default, 0 for the mean itself.
         - `method`: the form of the conditional, `"exact"` or `"flow"`.
-        - `independent`: by default the flows' base points are scrambled Sobol points: each neuron follows p
+        - `independent`: by default the base points are scrambled Sobol points: each neuron follows p
           exactly, and together they fill it evenly, so that a finite network's drift strays less from the
           mean field than the $N^{-1/2}$ of independent draws. True gives independent draws.
         """
         n_neurons = checks.count("n_neurons", n_neurons, least=self.rank)
-        sigma = self.sigma if sigma is None else checks.positive("sigma", sigma, zero=True)
-        dim, rank = self.embedding_flow.dim, self.rank
+        root = (
+            self.spread if sigma is None else checks.positive("sigma", sigma, zero=True) * np.eye(self.rank)
+        )
+        dim, rank = self.population.dim + 1, self.rank
         base = _base(key, n_neurons, dim + rank, independent)
-        e = self.embedding_flow.push(base[:, :dim])
-        if _method(method) == "flow" and sigma == self.sigma and sigma > 0:
-            n = self.conditional_flow.push(base[:, dim:], condition=e)
+        e = self.population.push(base[:, :dim])
+        if _method(method) == "flow" and sigma is None and _positive(self.spread):
+            n = self._flow.push(base[:, dim:], condition=e) @ floats(self.spread).T
         else:
-            n = self._mean(e, method) + sigma * base[:, dim:]
+            n = self._mean(e, method) + base[:, dim:] @ floats(root).T
         drawn = self.embedding.like(_whole(e, self.embedding, self.varying))
         return LowRankNetwork(drawn.m, n, drawn.b, drawn.d, activation=self.activation, tau=self.tau)
 
@@ -203,8 +233,12 @@ class Connector(ConnectivityDistribution):
         embedding_key, weights_key = jr.split(key)
         embedding = self.embedding
         if n_neurons is not None:
-            embedding = self.sample(embedding_key, n_neurons, sigma=0.0).embedding
-        return self.maxent.posterior(weights_key, sigma=self.sigma, embedding=embedding, tau=self.tau)
+            n_neurons = checks.count("n_neurons", n_neurons, least=self.rank)
+            base = _base(embedding_key, n_neurons, self.population.dim + 1, False)
+            embedding = embedding.like(_whole(self.population.push(base), embedding, self.varying))
+        # As measured it is known with an error, which the posterior includes.
+        spread = None if np.array_equal(self.spread, self.maxent.spread) else self.spread
+        return self.maxent.posterior(weights_key, spread=spread, embedding=embedding, tau=self.tau)
 
     def conditional_mean(self, e: ArrayLike, *, method: str = "exact") -> Float[Array, "... rank"]:
         r"""$\mathbb E[n\mid e]$ at an `Embedding` or an array (..., embedding) of the columns (m, b, d)."""
@@ -212,15 +246,24 @@ class Connector(ConnectivityDistribution):
         if _method(method) == "exact":
             return self.maxent.conditional_mean(e)
         flat = jnp.asarray(e.reshape(-1, e.shape[-1])[:, self.varying], jnp.float32)
-        return self.conditional_flow.mean(flat).reshape(*e.shape[:-1], self.rank)
+        return self._mean(flat, method).reshape(*e.shape[:-1], self.rank)
+
+    @property
+    def _flow(self) -> Flow:
+        if self.conditional_flow is None:
+            raise ValueError(
+                "method: expected 'exact', as the fit has conditional=False and so no flow, got 'flow'"
+            )
+        return self.conditional_flow
 
     def _mean(self, draws: Float[Array, "sample varying"], method: str) -> Float[Array, "sample rank"]:
         if method == "flow":
-            return self.conditional_flow.mean(draws)
+            mean = self._flow.mean(draws)
+            return mean @ floats(self.spread).T if _positive(self.spread) else mean
         return self.maxent.conditional_mean(_whole(draws, self.embedding, self.varying))
 
     def drift(
-        self, z: ArrayLike, u: ArrayLike | None = None, *, method: str = "exact", n_neurons: int = 8192
+        self, z: ArrayLike, u: ArrayLike | None = None, *, method: str = "exact", n_neurons: int = _MANY
     ) -> Float[Array, "... rank"]:
         r"""The mean-field drift $F_p(z,u)=\mathbb E_{p(e)}[\bar n(e)\,\phi(h_e)]$ at states (..., rank),
         inputs (..., input).
@@ -234,7 +277,9 @@ class Connector(ConnectivityDistribution):
                 "network.drift"
             )
         z, u = states(z, u, self.rank, self.n_inputs)
-        network = self.sample(jr.key(0), n_neurons, sigma=0.0, method=method)
+        network = self.many
+        if _method(method) == "flow" or n_neurons != _MANY:
+            network = self.sample(jr.key(0), n_neurons, sigma=0.0, method=method)
         batch = z.shape[:-1]
         count = int(np.prod(batch))
         pairs = (z.reshape(count, z.shape[-1]), u.reshape(count, u.shape[-1]))
@@ -248,7 +293,7 @@ class Connector(ConnectivityDistribution):
 
         **Raises** `ValueError` where `sigma` is 0: n is then a function of e and has no density.
         """
-        if self.sigma == 0:
+        if not _positive(self.spread):
             raise ValueError(
                 "sigma: expected a positive sigma in the fit for a density, got 0: n is a function of e"
             )
@@ -257,12 +302,14 @@ class Connector(ConnectivityDistribution):
         batch = n.shape[:-1]
         flat, n = e.reshape(-1, self.width), n.reshape(-1, self.rank)
         varying = flat[:, self.varying]
+        inverse = floats(np.linalg.inv(self.spread))
         if _method(method) == "flow":
-            conditional = self.conditional_flow.log_prob(n, condition=varying)
+            conditional = self._flow.log_prob(n @ inverse.T, condition=varying)
         else:
-            mean = self.maxent.conditional_mean(flat)
-            conditional = jax.scipy.stats.norm.logpdf(n, mean, self.sigma).sum(axis=-1)
-        return (self.embedding_flow.log_prob(varying) + conditional).reshape(batch)
+            white = (n - self.maxent.conditional_mean(flat)) @ inverse.T
+            conditional = jax.scipy.stats.norm.logpdf(white).sum(axis=-1)
+        conditional = conditional + jnp.linalg.slogdet(inverse)[1]
+        return (self.population.log_prob(varying) + conditional).reshape(batch)
 
     def discrepancy(self, key: PRNGKeyArray, n_neurons: int = 2048) -> dict[str, float]:
         r"""How far the two forms of the conditional are apart.
@@ -283,7 +330,7 @@ class Connector(ConnectivityDistribution):
         z, u = (jnp.asarray(part, jnp.float32)[rows] for part in (steps.z, steps.u))
         drifts = [self.drift(z, u, method=method) for method in _METHODS]
         nats = np.nan
-        if self.sigma > 0:
+        if _positive(self.spread):
             logs = [self.log_prob(e.m, e.b, e.d, network.n, method=method) for method in _METHODS]
             nats = float(jnp.abs(logs[0] - logs[1]).mean())
         return {
@@ -292,6 +339,11 @@ class Connector(ConnectivityDistribution):
             "log_prob": nats,
             "drift": float(jnp.sqrt(jnp.mean((drifts[0] - drifts[1]) ** 2))),
         }
+
+
+def _positive(spread: Float[np.ndarray, "rank rank"]) -> bool:
+    """Whether n has a density given e."""
+    return bool(np.linalg.matrix_rank(spread) == len(spread))
 
 
 def _method(method: str) -> str:

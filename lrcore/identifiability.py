@@ -11,7 +11,7 @@ from .activation import Activation, resolve
 from .checks import ArrayLike, x64
 from .connector import Connector
 from .distributions import GaussianMixture
-from .maxent import MaximumEntropy, matched
+from .maxent import MaximumEntropy, fit, matched
 from .network import Embedding, columns, population_rates
 from .steps import Steps
 
@@ -308,18 +308,22 @@ class Report(eqx.Module):
     short table.
 
     - `spectrum`: the operator on the visited states, the neurons as samples of p(e).
-    - `information`: (mode,), how many times the data's precision exceeds the prior's; `noise`, `size`: s and
-      $s_0$.
-    - `steps`: T, measured drifts. `rank`: coordinates of n, each with the same modes.
-    - `added`: modes that the candidate inputs would add, or None.
+    - `information`: (mode,), how many times the data's precision exceeds the prior's. `counts`: identified
+      modes under a prior ten times narrower, as it is, and ten times wider.
+    - `noise`: s; `steps`: T, independent measured drifts; `rank`: coordinates of n, each with the same modes.
+    - `prior`: which one, in words. `neurons`: numbers about these very neurons, rather than the law (0 under
+      a white prior, which makes no difference between the two).
+    - `added`: modes that the candidate steps would add, or None.
     """
 
     spectrum: Spectrum
     information: Float[np.ndarray, " mode"]
+    counts: tuple[int, int, int]
     noise: float
-    size: float
-    steps: int
+    steps: float
     rank: int
+    prior: str = eqx.field(static=True)
+    neurons: float
     added: int | None
 
     @property
@@ -349,15 +353,19 @@ class Report(eqx.Module):
     def __repr__(self) -> str:
         n, states = len(self.spectrum.nodes), self.spectrum.states
         spread = " x ".join(f"{s:.2g}" for s in states.std(axis=0))
+        narrow, _, wide = self.counts
+        law = self.rank * self.degrees_of_freedom
+        about = f" and {self.neurons:.0f} about these very neurons" if self.neurons else ""
         lines = [
-            f"Of {n * self.rank:,} weights n of {n:,} neurons the data determine {self.rank * self.modes} "
-            "numbers.",
-            f"visited      {self.steps:,} steps, standard deviation {spread}; noise {self.noise:.3g} a step",
+            f"Of {n * self.rank:,} weights n of {n:,} neurons the data hold {law:.0f} numbers about their "
+            f"law{about}.",
+            f"visited      {self.steps:,.0f} independent steps, standard deviation {spread}; noise "
+            f"{self.noise:.3g} a step",
+            f"prior        {self.prior}",
             f"identified   {self.modes} functions of e for each of the {self.rank} coordinates of n, to a "
-            f"tenth of their prior ({self.size:.3g})",
-            f"partly       {self.partly} more, better than by their prior; {self.degrees_of_freedom:.1f} "
-            "degrees of freedom each",
-            "free         every other function of e; spread, clusters and tails of n given e",
+            f"tenth of their prior ({narrow} with one ten times narrower, {wide} with one ten times wider)",
+            f"partly       {self.partly} more, better than by their prior",
+            "free         every other function of e; clusters and tails of n given e",
         ]
         if self.added is not None:
             lines.append(f"candidates   would add {self.rank * self.added} numbers")
@@ -370,7 +378,7 @@ def report(
     *,
     noise=None,
     activation: Activation | None = None,
-    size: float = 1.0,
+    size: float | None = None,
     candidates: ArrayLike | None = None,
 ) -> Report:
     r"""How many numbers about the connectivity a data set determines.
@@ -379,16 +387,19 @@ def report(
 
     - `steps`: `Steps` of the data; or a fit of `lr.maxent` or a `Connector`, which know all but `size`.
     - `embedding`: of the recorded neurons, beside `Steps`.
-    - `noise`: standard deviation of one coordinate of one drift target $Y_t$; by default that of the fit.
+    - `noise`: standard deviation of one coordinate of one drift target $Y_t$; as measured by default.
     - `activation`: of the recorded neurons; by default that of the fit, or tanh.
-    - `size`: $s_0$, prior standard deviation of the coefficient of a mode, in the unit of n.
+    - `size`: $s_0$, for a white prior: standard deviation of the coefficient of every mode, in the unit of n.
+      Independent weights of standard deviation $\sigma_0$ have $s_0=\sigma_0/\sqrt N$. By default the prior
+      is the one that the data measure, see `lr.evidence`: nothing is left to choose, and the spread of n
+      given e, which hides the law as noise does, is counted as well.
     - `candidates`: `Steps` of an experiment that could be done, such as other inputs at the same states: what
       it would add.
 
-    Every step counts as a measurement, its copies as one; the spectrum is that of at most 4,000 explored
-    states.
+    Copies of a step count as one, and steps whose residuals are correlated as fewer; the spectrum is that of
+    at most 4,000 explored states.
 
-    **Raises** `ValueError` for a missing or non-positive noise, an embedding that does not go with the steps;
+    **Raises** `ValueError` for a non-positive noise or size, an embedding that does not go with the steps;
     `TypeError` for anything but these.
 
     >>> import jax.random as jr
@@ -396,30 +407,55 @@ def report(
     >>> from lrcore.steps import steps
     >>> net = systems.ring().sample(jr.key(0), 200)
     >>> report(steps(systems.trajectories(net, points=4), alpha=0.1), net.embedding, noise=0.1)
-    Of 400 weights n of 200 neurons the data determine ... numbers.
-    visited      1,600 steps, standard deviation ...
-    identified   ... functions of e for each of the 2 coordinates of n, to a tenth of their prior (1)
+    Of 400 weights n of 200 neurons the data hold ... numbers about their law and ... about these very...
+    visited      ... independent steps, standard deviation ...
+    prior        measured: ...
     ...
     """
-    if isinstance(steps, Connector):
-        steps = steps.maxent
-    if isinstance(steps, MaximumEntropy):
+    model = steps.maxent if isinstance(steps, Connector) else steps
+    if isinstance(model, MaximumEntropy):
         if embedding is not None:
             raise ValueError("embedding: expected none beside a fit, which has its own")
-        model = steps
-        noise = model.noise if noise is None else noise
-        steps, embedding, activation = model.steps, model.embedding, activation or model.activation
-    noise = _noise(noise)
+        activation = activation or model.activation
+    else:
+        if embedding is None:
+            raise TypeError(
+                "embedding: expected the recorded neurons' lr.Embedding beside the steps, got None"
+            )
+        model, activation = fit(model, embedding, activation=activation or "tanh"), activation or "tanh"
+    steps, embedding, found = model.steps, model.embedding, model.evidence
+    scale = float(model.noise if noise is None else _noise(noise))
+    n, white = embedding.n_neurons, None if size is None else checks.positive("size", size)
+    share = model.modes.steps / len(steps)
 
     def known(steps):
-        """The spectrum on steps, and the information that they have on each of its modes."""
-        found = spectrum(embedding, *steps.explored(), activation=activation or "tanh")
-        return found, found.information(noise, steps=steps.measured, size=size)
+        """The spectrum on steps, and the information on its modes under three priors."""
+        seen = spectrum(embedding, *steps.explored(), activation=activation)
+        values = seen.values**2 * len(steps) * share
+        if white is not None:
+            return seen, [(factor * white / scale) ** 2 * values for factor in (0.1, 1, 10)]
+        prior, accident = found.prior(values / values[0]), found.spread[:, None] ** 2 / n * values
+        # In the coordinates of the evidence, the measured noise keeps its shape.
+        noisy = (scale / model.noise) ** 2 * found.noise[:, None, None] ** 2 * found.shares
+        gain = (prior * values)[:, :, None] / (accident[:, :, None] + noisy)
+        left = [(1 / (1 + factor**2 * gain)).mean(axis=(0, 2)) for factor in (0.1, 1, 10)]
+        return seen, [1 / part - 1 for part in left]
 
-    steps, embedding = matched(steps, embedding)
-    seen, information = known(steps)
+    def count(information):
+        return int((information >= _IDENTIFIED).sum())
+
+    seen, informations = known(steps)
+    if white is None:
+        decay = np.mean(found.decay)
+        words = (
+            f"measured: modes of g fall as their power to the {decay:.2g}, spread {model.deviation:.2g} of n"
+        )
+        about = found.degrees_of_freedom(model.modes)[1]
+    else:
+        words = f"white: {white:.3g} for each mode, as of independent weights of {white * np.sqrt(n):.3g}"
+        about = 0.0
     added = None
     if candidates is not None:
-        other = known(matched(candidates, embedding)[0])[1]
-        added = int((other >= _IDENTIFIED).sum() - (information >= _IDENTIFIED).sum())
-    return Report(seen, information, noise, float(size), steps.measured, embedding.rank, added)
+        added = count(known(matched(candidates, embedding)[0])[1][1]) - count(informations[1])
+    counts = tuple(count(one) for one in informations)
+    return Report(seen, informations[1], counts, scale, model.modes.steps, steps.rank, words, about, added)

@@ -1,8 +1,9 @@
-"""The maximum-entropy conditional p(n | e): a ridge solve, its representer, and whole networks from its
+"""The maximum-entropy conditional p(n | e): its mean in closed form, its spread, and whole networks from its
 posterior.
 """
 
 import contextlib
+import warnings
 from collections.abc import Callable, Iterator
 
 import equinox as eqx
@@ -12,52 +13,106 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 from tqdm import tqdm
 
-from . import checks
+from . import checks, evidence
 from .activation import Activation, resolve
 from .checks import ArrayLike, x64
+from .evidence import Evidence, Modes
+from .gauge import symmetric_root
 from .network import Embedding, LowRankNetwork, columns, population_rates
 from .steps import Steps, given
 
 # Steps whose features are held at once: 4,096 of 1,000 neurons are 33 MB in float64.
 _BLOCK = 4096
+# Neurons up to which the whole matrix X^T X is decomposed.
+_DENSE = 2000
+# A new population whose drift is expected to be this far off, relative to the drift, is warned of.
+_OFF = 0.5
 
 
 class MaximumEntropy(eqx.Module):
     r"""The conditional of least structure that gives the dynamics:
-    $p^*(n\mid e)=\mathcal N(\bar n(e),\sigma_0^2 I)$.
+    $p^*(n\mid e)=\mathcal N(\bar n(e),\Sigma)$.
 
-    $$\hat N=\arg\min\|Y-\tfrac1N X\hat N\|^2+\rho\|\hat N\|^2,\qquad
-      \bar n(e)=\sum_t w_t\,\phi(m\cdot z_t+b\cdot u_t+d),\qquad w=\frac{Y-\frac1N X\hat N}{\rho N}$$
+    $$\bar n(e)=\sum_t w_t\,\phi(m\cdot z_t+b\cdot u_t+d),\qquad
+      w=\sum_ju_j\,\frac{a(\lambda_j/\lambda_1)^p}{v_j}\,c_j^\top$$
 
-    with $X_{ti}=\phi(h_i(t))$ and $z_t,u_t,Y_t$ of `Steps`. Made by `fit`.
+    with the modes $\lambda_j,u_j$ of the rates, the drift $c_j=u_j^\top Y$ along each, its variance $v_j$ of
+    `lr.evidence.Evidence`, and $z_t,u_t,Y_t$ of `Steps`. Made by `fit`.
 
     - `steps`: what was regressed on. `weights`: $w_t$ (step, rank).
-    - `embedding`, `n`: the neurons of the solve and their $\hat N$ (neuron, rank).
-    - `ridge`: $\rho$; `ridges`, `held_out`, `accepted`: the path that was tried (empty for a given ridge),
-      its error on held-out trials (mean square of one coordinate of $Y$), and how much above the best error
-      is still accepted.
+    - `embedding`, `n`: the recorded neurons and the mean of their weights given the drift (neuron, rank):
+      $\bar n(e_i)$ and what this network deviates from it.
+    - `modes`, `evidence`: the drift mode by mode, and how it divides among law, network and noise.
 
-    Source: Kim et al. (2026), arXiv:2603.26506, section 3; the representer and the posterior are ours.
+    Source: Kim et al. (2026), arXiv:2603.26506, section 3; the prior, the spread and the posterior are ours.
     """
 
     steps: Steps
     embedding: Embedding
     n: Float[np.ndarray, "neuron rank"]
     weights: Float[np.ndarray, "step rank"]
-    ridge: float
-    ridges: Float[np.ndarray, " ridge"]
-    held_out: Float[np.ndarray, " ridge"]
-    accepted: Float[np.ndarray, " ridge"]
+    modes: Modes
+    evidence: Evidence
     activation: Activation = eqx.field(static=True)
 
     @property
     def noise(self) -> float:
-        """Standard deviation of one coordinate of one drift target around the fit: on held-out trials, where
-        there were.
+        """Standard deviation of one coordinate of one drift target around the drift (root mean square over
+        the coordinates).
         """
-        if len(self.held_out):
-            return float(np.sqrt(self.held_out.min()))
-        return float(self.ridge * len(self.n) * np.sqrt(np.mean(self.weights**2)))
+        found = self.evidence
+        back = np.linalg.inv(found.gauge)
+        covariance = (back * (found.shares * np.mean(found.noise**2))) @ back.T
+        return float(np.sqrt(np.trace(covariance) / len(covariance)))
+
+    @property
+    def spread(self) -> Float[np.ndarray, "rank rank"]:
+        r"""A root S of the covariance $\Sigma=SS^\top$ of n given e, in the coordinates of the steps.
+
+        Measured: it is what makes the drift of this network stray from that of its law.
+        """
+        return np.sqrt(np.mean(self.evidence.spread**2)) * np.linalg.inv(self.evidence.gauge)
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation of n given e as measured, root mean square over the coordinates, in the unit of
+        n.
+        """
+        return float(np.sqrt((self.spread**2).sum() / self.steps.rank))
+
+    def interval(self, level: float = 0.9) -> tuple[float, float]:
+        r"""Where the standard deviation of n given e lies with probability `level`: (low, high) of its root
+        mean square over the coordinates, in the unit of n.
+        """
+        unit = np.sqrt(np.mean(np.linalg.inv(self.evidence.gauge) ** 2) * self.steps.rank)
+        low, high = unit * np.quantile(self.evidence.spread, [(1 - level) / 2, (1 + level) / 2])
+        return float(low), float(high)
+
+    @property
+    def error(self) -> float:
+        r"""How far $\bar n$ is expected to be from g at neurons that were not recorded:
+        $\sqrt{\mathbb E\|\bar n-g\|^2/\mathbb E\|g\|^2}$. At 1 the drift says nothing about new neurons.
+        """
+        left, size = self._uncertainty()
+        return float(np.sqrt(left.sum() / (size.sum() + left.sum())))
+
+    @property
+    def drift_error(self) -> float:
+        """How far the drift of as many new neurons is expected to be from that of the recorded ones, relative
+        to it (root mean squares): by what is not known of g, and by the spread of n.
+        """
+        left, size = self._uncertainty()
+        modes = self.modes
+        network = 2 * np.mean(self.evidence.spread**2) * len(self.evidence.gauge) / len(modes.neurons)
+        off = modes.values @ (left + network)
+        return float(np.sqrt(off / (modes.values @ (size + left))))
+
+    def _uncertainty(self) -> tuple[Float[np.ndarray, " mode"], Float[np.ndarray, " mode"]]:
+        """Expected square error of each mode of g, and its square as found, summed over coordinates."""
+        law, network, noise = self.evidence.parts(self.modes)
+        prior = self.evidence.prior(self.modes.relative)[:, :, None]
+        left = (prior * (network + noise) / (law + network + noise)).mean(axis=0).sum(axis=1)
+        return left, (_law(self.evidence, self.modes) ** 2).sum(axis=1)
 
     def conditional_mean(self, e: ArrayLike) -> Float[Array, "... rank"]:
         r"""$\bar n(e)$ at any embedding: an `Embedding` or an array (..., embedding) of the columns (m, b,
@@ -77,37 +132,82 @@ class MaximumEntropy(eqx.Module):
         return jnp.asarray(total, jnp.float32).reshape(*e.shape[:-1], self.n.shape[1])
 
     def network(self, tau: float = 1.0) -> LowRankNetwork:
-        r"""The neurons of the solve with their $\hat N$: the posterior mean network."""
+        r"""The recorded neurons with the mean of their weights: the posterior mean network."""
         e = self.embedding
         return LowRankNetwork(e.m, self.n.astype(np.float32), e.b, e.d, activation=self.activation, tau=tau)
 
     def posterior(
-        self, key: PRNGKeyArray, *, sigma: float = 1.0, embedding: Embedding | None = None, tau: float = 1.0
+        self,
+        key: PRNGKeyArray,
+        *,
+        spread: ArrayLike | None = None,
+        embedding: Embedding | None = None,
+        tau: float = 1.0,
     ) -> LowRankNetwork:
         r"""One whole network from the posterior given the dynamics.
 
-        The weights of its N neurons are drawn together, from a Gaussian with covariance
-        $\sigma_0^2\big(I+\tfrac{1}{\rho N^2}X^\top X\big)^{-1}$: where the dynamics constrain a direction the
-        network obeys them, elsewhere it is free. Independent draws around $\bar n(e)$ would add drift noise
-        of order $N^{-1/2}$.
+        The weights of its N neurons are drawn together: where the dynamics constrain a direction the network
+        obeys them, elsewhere it is as free as its prior, $n_i=g(e_i)+\sigma\xi_i$. Independent draws around
+        $\bar n(e)$ would add drift noise of order $N^{-1/2}$. Noise, prior and spread are those of a draw of
+        `evidence`. Other neurons than those of the fit follow the drift as closely as weights that are likely
+        under their prior let them: to the noise, or to the smallest multiple of it with which the drift is
+        likely.
 
         **Arguments**
 
-        - `sigma`: prior standard deviation $\sigma_0$ of each weight.
+        - `spread`: a root (rank, rank) of the covariance of n given e, or its standard deviation; by default
+          as measured.
         - `embedding`: neurons of the network, of any number; those of the fit by default.
         """
-        embedding = embedding or self.embedding
-        sigma = checks.positive("sigma", sigma, zero=True)
-        n = embedding.n_neurons
-        ridge = self.ridge * self.embedding.n_neurons / n
-        steps = self.steps
-        gram, cross = _normal_equations(embedding, self.activation, steps.z, steps.u, steps.y)
-        values, vectors = _eigen(gram)
-        noise = np.asarray(jax.random.normal(key, cross.shape), np.float64)
-        spread = vectors @ (noise / np.sqrt(1 + values / (ridge * n**2))[:, None])
-        draw = (ridge_solution(values, vectors, cross, ridge) + sigma * spread).astype(np.float32)
+        found = self.evidence
+        embedding, modes = embedding or self.embedding, self.modes
+        if embedding is not self.embedding:
+            modes = _modes(embedding, self.activation, self.steps).counted(self.modes.steps / len(self.steps))
+        which, *keys = jax.random.split(key, 3)
+        draw = int(jax.random.randint(which, (), 0, len(found.power)))
+        n, rank = len(modes.neurons), len(found.gauge)
+        law = found.power[draw] * modes.relative ** found.decay[draw]
+        if spread is None:
+            root = found.spread[draw] * np.eye(rank)
+        else:
+            if np.ndim(spread) == 0:
+                spread = checks.positive("spread", spread, zero=True) * np.eye(rank)
+            spread = checks.array("spread", spread, ("rank", "rank"), sizes={"rank": rank})
+            root = found.gauge @ np.asarray(spread, float)
+        prior = law[:, None, None] * np.eye(rank) + root @ root.T / n
+        noise = found.noise[draw] ** 2 * np.diag(found.shares)
+        if embedding is not self.embedding:
+            noise = noise * _carried(modes, prior, noise, modes.drift @ found.gauge.T)
+        gain = np.linalg.solve(modes.values[:, None, None] * prior + noise, prior)
+        gain = gain.swapaxes(1, 2)
+        drift = modes.drift @ found.gauge.T
+        mean = np.sqrt(modes.values)[:, None] * np.einsum("jkl,jl->jk", gain, drift)
+        # What is left of the prior's variance: P - l P (l P + S)^-1 P = P (l P + S)^-1 S.
+        left = gain @ noise
+        values, vectors = np.linalg.eigh((left + left.swapaxes(1, 2)) / 2)
+        xi, zeta = (
+            np.asarray(jax.random.normal(k, shape), np.float64)
+            for k, shape in zip(keys, (drift.shape, (n, rank)), strict=True)
+        )
+        along = mean + np.einsum("jkl,jl->jk", vectors * np.sqrt(np.maximum(values, 0))[:, None, :], xi)
+        free = zeta - modes.neurons @ (modes.neurons.T @ zeta)
+        drawn = np.sqrt(n) * modes.neurons @ along + free @ root.T
+        drawn = (drawn @ np.linalg.inv(found.gauge).T).astype(np.float32)
         e = embedding
-        return LowRankNetwork(e.m, draw, e.b, e.d, activation=self.activation, tau=tau)
+        return LowRankNetwork(e.m, drawn, e.b, e.d, activation=self.activation, tau=tau)
+
+    def __repr__(self) -> str:
+        (low, high), rank = self.interval(), self.steps.rank
+        law, network = self.evidence.degrees_of_freedom(self.modes)
+        return "\n".join(
+            [
+                f"MaximumEntropy: {self.embedding.n_neurons:,} neurons of rank {rank}, "
+                f"{self.modes.steps:,.0f} independent steps, noise {self.noise:.3g}",
+                f"numbers      {law:.0f} about the law of n given e, {network:.0f} about these neurons",
+                f"spread       {self.deviation:.2g} of n given e, 90 % interval {low:.2g} to {high:.2g}",
+                f"new neurons  g to {self.error:.0%}, their drift to {self.drift_error:.0%}",
+            ]
+        )
 
 
 def fit(
@@ -116,36 +216,32 @@ def fit(
     *,
     activation: Activation = "tanh",
     ridge: float | None = None,
-    tolerance: float = 3e-4,
-    folds: int = 5,
     progress: bool = False,
 ) -> MaximumEntropy:
-    r"""The maximum-entropy conditional mean of n given e, from measured drifts and the neurons' embedding.
+    r"""The maximum-entropy conditional of n given e, from measured drifts and the neurons' embedding.
+
+    How much of the drift is the law of the weights, how much this network's accident and how much noise is
+    decided by marginal likelihood, see `lr.evidence`: held-out trials could not tell, as they have the same
+    neurons.
 
     **Arguments**
 
     - `steps`: states, inputs and drift targets: `lr.steps(latents, alpha=...)`, or `.steps()` of what has
       latents.
     - `embedding`: of the N neurons that stand for p(e); with b exactly where the steps have inputs.
-    - `ridge`: $\rho$. By default the largest on a path whose error on held-out trials exceeds the best by no
-      more than one standard error of the paired differences over trials, or by `tolerance` squared times the
-      mean square of Y, whichever is larger: no more structure than the data ask for. Cross-validation alone
-      would drive $\rho$ to zero on clean latents and fit the finite network's own noise.
-    - `tolerance`: relative error of the drift that is not worth a smaller ridge. The default is for neurons
-      that are the whole network, or nearly. N neurons that are a sample of a larger network give its drift
-      only to about $N^{-1/2}$: set this then.
-    - `folds`: parts into which the trials are cut to choose the ridge; copies of a trial are held out
-      together.
+    - `ridge`: $\rho$, for $\arg\min\|Y-\frac1NXn\|^2+\rho\|n\|^2$ in place of the evidence: all weights are
+      then part of the law.
 
     Features and their Gram matrix are accumulated in float64 over blocks of time, so that memory does not
-    grow with the length of the recording, and the system is solved through its eigenvectors (accurate to
-    condition numbers of 1e10).
+    grow with the length of the recording. Of more than 2,000 neurons whose rates span fewer dimensions, only
+    these are decomposed. Residuals that are correlated in time count for fewer steps.
 
     **Raises** `TypeError` for anything but `Steps` and an `Embedding`; `ValueError` where these disagree in
-    rank or inputs, for an embedding whose m is rank-deficient, and for a single trial where the ridge is to
-    be chosen.
+    rank or inputs, for an embedding whose m is rank-deficient, and for fewer steps than three.
 
-    Source: Kim et al. (2026), arXiv:2603.26506, section 3; the rule for the ridge is ours.
+    **Warns** where a new population is not expected to carry the flow, see `drift_error`.
+
+    Source: Kim et al. (2026), arXiv:2603.26506, section 3; the prior by marginal likelihood is ours.
 
     >>> import jax.random as jr
     >>> from lrcore import systems
@@ -157,56 +253,91 @@ def fit(
     """
     steps, embedding = matched(steps, embedding)
     resolve(activation)
-    tolerance = checks.positive("tolerance", tolerance, zero=True)
-    folds = checks.count("folds", folds, least=2)
-    z, u, y, n = steps.z, steps.u, steps.y, embedding.n_neurons
-    ridges = held_out = accepted = np.zeros(0)
-    if ridge is not None:
-        rho = checks.positive("ridge", ridge)
-        gram, cross = _normal_equations(embedding, activation, z, u, y, progress)
-        values, vectors = _eigen(gram)
-    else:
-        trial = np.unique(steps.trial, return_inverse=True)[1]
-        n_trials = int(trial.max()) + 1
-        if n_trials < 2:
-            raise ValueError(
-                "steps: expected at least two trials to choose the ridge on held-out ones, got one: give "
-                "`ridge`, or cut the recording into trials"
-            )
-        fold = np.random.default_rng(0).permutation(n_trials) % min(folds, n_trials)
-        rows = [np.flatnonzero(fold[trial] == k) for k in range(fold.max() + 1)]
-        parts = [_normal_equations(embedding, activation, z[r], u[r], y[r], progress) for r in rows]
-        gram, cross = (np.sum(part, axis=0) for part in zip(*parts, strict=True))
-        values, vectors = _eigen(gram)
-        ridges = values[-1] / n**2 * np.logspace(-13, 0, 53)
-        errors = np.empty((n_trials, len(ridges)))
-        for r, part in zip(rows, parts, strict=True):
-            rest = (gram - part[0], cross - part[1])
-            _held_out(errors, ridges, *rest, embedding, activation, z[r], u[r], y[r], trial[r])
-        rho, held_out, accepted = _choose(ridges, errors, tolerance**2 * float(np.mean(y**2)))
-    solution = ridge_solution(values, vectors, cross, rho)
+    ridge = None if ridge is None else checks.positive("ridge", ridge)
+    if steps.measured < 3 and ridge is None:
+        raise ValueError(
+            f"steps: expected at least three, to tell drift from noise, got {steps.measured}: give `ridge`"
+        )
+    modes = _modes(embedding, activation, steps, progress).counted(1 / steps.copies)
     features = _features(embedding, activation)
-    fitted = [np.asarray(features(*block)) @ solution / n for block in _blocks(z, u)]
-    weights = (y - np.concatenate(fitted)) / (rho * n)
-    return MaximumEntropy(steps, embedding, solution, weights, rho, ridges, held_out, accepted, activation)
+    n = len(modes.neurons)
+
+    def along(coefficients):
+        """X (neuron-side coefficients) at all steps, block by block."""
+        return np.concatenate(
+            [np.asarray(features(*block)) @ coefficients for block in _blocks(steps.z, steps.u)]
+        )
+
+    if ridge is not None:
+        found = evidence.of_ridge(modes, ridge)
+    else:
+        gauge = symmetric_root(np.asarray(embedding.m, float).T @ np.asarray(embedding.m, float) / n)
+        first = evidence.fit(modes, gauge)
+        residual = steps.y - along(_neurons(first, modes) / n)
+        modes = modes.counted(_independent(residual, steps))
+        values, axes = np.linalg.eigh(gauge @ np.cov(residual.T).reshape(2 * gauge.shape[:1]) @ gauge.T)
+        found = evidence.fit(modes, axes.T @ gauge, np.maximum(values, 1e-4 * values.max()) + 1e-300)
+    back = np.linalg.inv(found.gauge).T
+    # w = X V (law / lambda) / sqrt(N), with the eigenvalue of all steps, of which `modes` counts some.
+    share = modes.steps / len(steps)
+    law = _law(found, modes) / (modes.values / share)[:, None] / np.sqrt(n)
+    weights = along(modes.neurons @ law @ back)
+    solution = MaximumEntropy(steps, embedding, _neurons(found, modes), weights, modes, found, activation)
+    if ridge is None and solution.drift_error > _OFF:
+        warnings.warn(
+            f"maxent: the drift of new neurons is expected to differ from that of the {n} recorded ones by "
+            f"{solution.drift_error:.0%}: samples of the population do not carry the flow; use `posterior`, "
+            "or record more neurons or trials",
+            stacklevel=2,
+        )
+    return solution
 
 
-def ridge_solution(
-    values: ArrayLike, vectors, cross: ArrayLike, ridge
-) -> Float[np.ndarray, "neuron rank ..."]:
-    r"""$\hat N=N\,(X^\top X+\rho N^2 I)^{-1}X^\top Y$ from the eigenvalues (neuron,) and eigenvectors of
-    $X^\top X$.
-
-    - `cross`: $X^\top Y$ (neuron, rank). `ridge`: $\rho$, or a path of them (ridge,) for solutions (neuron,
-      rank, ridge).
-
-    >>> ridge_solution(np.ones(2), np.eye(2), np.ones((2, 1)), 0.25).tolist()
-    [[1.0], [1.0]]
+def _carried(modes: Modes, prior, noise, drift) -> float:
+    """The smallest multiple of the noise's variance, at least 1, under which the drift along the modes is
+    within two standard deviations of what their prior expects.
     """
-    n, path = len(values), np.atleast_1d(ridge)
-    shrunk = (vectors.T @ cross)[:, :, None] / (values[:, None] + path * n**2)[:, None, :]
-    solutions = n * (vectors @ shrunk.reshape(n, -1)).reshape(*cross.shape, len(path))
-    return solutions if np.ndim(ridge) else solutions[..., 0]
+    # In coordinates in which noise is white and, mode by mode, the prior diagonal.
+    root = 1 / np.sqrt(np.diag(noise))
+    sizes, axes = np.linalg.eigh(modes.values[:, None, None] * prior * root[:, None] * root)
+    squares = np.einsum("jkl,jk->jl", axes, drift * root) ** 2
+    multiples = np.logspace(0, 30, 301)
+    distance = (squares[..., None] / (np.maximum(sizes, 0)[..., None] + multiples)).sum(axis=(0, 1))
+    likely = squares.size + 2 * np.sqrt(2 * squares.size)
+    return float(multiples[min(int(np.argmax(distance <= likely)), 300)])
+
+
+def _law(found: Evidence, modes: Modes) -> Float[np.ndarray, "mode rank"]:
+    r"""The coefficient of each mode of $\bar n$, in the coordinates of the evidence."""
+    law, network, noise = found.parts(modes)
+    gain = (law / (law + network + noise)).mean(axis=0)
+    return gain * (modes.drift @ found.gauge.T) / np.sqrt(modes.values)[:, None]
+
+
+def _neurons(found: Evidence, modes: Modes) -> Float[np.ndarray, "neuron rank"]:
+    """The mean of the recorded neurons' weights given the drift, in the coordinates of the steps."""
+    law, network, noise = found.parts(modes)
+    gain = ((law + network) / (law + network + noise)).mean(axis=0)
+    along = gain * (modes.drift @ found.gauge.T) / np.sqrt(modes.values)[:, None]
+    return np.sqrt(len(modes.neurons)) * modes.neurons @ along @ np.linalg.inv(found.gauge).T
+
+
+def _independent(residual: Float[np.ndarray, "step rank"], steps: Steps) -> float:
+    """The share of steps that count as independent, from the correlation of residuals in time."""
+    at = np.arange(len(residual))
+    starts = np.flatnonzero((np.diff(steps.trial, prepend=-1) != 0) | (at % steps.measured == 0))
+    position = at - starts[np.searchsorted(starts, at, "right") - 1]
+    residual = residual - residual.mean(axis=0)
+    total, variance = 1.0, np.mean(residual**2, axis=0) + np.finfo(float).tiny
+    for lag in range(1, min(int(position.max()), 1000) + 1):
+        pairs = np.flatnonzero(position >= lag)
+        now, before = residual[pairs], residual[pairs - lag]
+        correlation = float(np.mean(np.mean(now * before, axis=0) / variance))
+        # Up to where it is no more than chance.
+        if correlation < 2 / np.sqrt(len(pairs) * residual.shape[1]):
+            break
+        total += 2 * correlation
+    return 1 / total
 
 
 def matched(steps, embedding) -> tuple[Steps, Embedding]:
@@ -264,22 +395,39 @@ def _represent(e, z, u, w, bias, phi):
     return population_rates(e.astype(jnp.result_type(float)), z, u, bias=bias, phi=phi).T @ w
 
 
-def _normal_equations(embedding, activation, z, u, y, progress=False) -> tuple[np.ndarray, np.ndarray]:
-    """X^T X (neuron, neuron) and X^T Y (neuron, rank) in float64."""
-    features = _features(embedding, activation)
+def _modes(embedding, activation, steps: Steps, progress=False) -> Modes:
+    """The singular system of the rates on the steps, and the drift along it."""
+    n, features = embedding.n_neurons, _features(embedding, activation)
+    basis = np.eye(n)
+    if n > _DENSE:
+        # The rates at some of the steps span those at all of them, where they span few dimensions.
+        some = steps.thinned(2 * _DENSE)
+        x = np.asarray(features(some.z, some.u))
+        values, vectors = _eigen(x @ x.T)
+        kept = values > 1e-15 * values[-1]
+        if kept.sum() < 0.6 * min(n, len(x)):
+            basis = np.linalg.qr(x.T @ vectors[:, kept])[0]
+    whole = len(basis) == basis.shape[1]
     # On a processor numpy's product of a matrix with itself takes a fourth of the time of jax's.
     lib = np if jax.default_backend() == "cpu" else jnp
-    n_blocks = -(-len(z) // _BLOCK)
+    n_blocks = -(-len(steps) // _BLOCK)
     # A bar that would be gone at once is not shown.
     shown = progress and n_blocks > 20
-    gram, cross = np.zeros((embedding.n_neurons,) * 2), np.zeros((embedding.n_neurons, y.shape[1]))
-    for *block, y_ in tqdm(_blocks(z, u, y), total=n_blocks, desc="features", disable=not shown, leave=False):
+    gram, cross = np.zeros((basis.shape[1],) * 2), np.zeros((basis.shape[1], steps.rank))
+    blocks = tqdm(
+        _blocks(steps.z, steps.u, steps.y), total=n_blocks, desc="features", disable=not shown, leave=False
+    )
+    for *block, y in blocks:
         # What overflows is refused later, in words.
         with x64(), np.errstate(over="ignore", invalid="ignore"):
             x = lib.asarray(features(*block))
+            x = x if whole else x @ lib.asarray(basis)
             gram += np.asarray(x.T @ x)
-            cross += np.asarray(x.T @ lib.asarray(y_))
-    return gram, cross
+            cross += np.asarray(x.T @ lib.asarray(y))
+    values, vectors = _eigen(gram)
+    vectors = vectors if whole else basis @ vectors
+    cross = cross if whole else basis @ cross
+    return Modes.of(values, vectors, cross, steps.y.T @ steps.y, len(steps))
 
 
 def _eigen(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -295,30 +443,3 @@ def _eigen(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         )
     values, vectors = np.linalg.eigh(gram)
     return np.maximum(values, 0.0), vectors
-
-
-def _held_out(errors, ridges, gram, cross, embedding, activation, z, u, y, trial) -> None:
-    """Write the mean square error of each held-out trial on the whole path of ridges into its row of
-    `errors`.
-    """
-    n = embedding.n_neurons
-    # All solutions of the path side by side: (neuron, rank x ridge).
-    solutions = ridge_solution(*_eigen(gram), cross, ridges).reshape(n, -1) / n
-    features = _features(embedding, activation)
-    squares = np.zeros((errors.shape[0], len(ridges)))
-    for z_, u_, y_, trial_ in _blocks(z, u, y, trial):
-        fitted = (np.asarray(features(z_, u_)) @ solutions).reshape(len(z_), y.shape[1], len(ridges))
-        np.add.at(squares, trial_, ((y_[:, :, None] - fitted) ** 2).mean(axis=1))
-    counts = np.bincount(trial, minlength=len(errors))
-    mine = counts > 0
-    errors[mine] = squares[mine] / counts[mine, None]
-
-
-def _choose(ridges, errors, unseen: float) -> tuple[float, np.ndarray, np.ndarray]:
-    """The largest ridge no worse than the best by a paired standard error, or by what is not worth seeing."""
-    held_out = errors.mean(axis=0)
-    best = int(held_out.argmin())
-    excess = errors - errors[:, best : best + 1]
-    accepted = np.maximum(excess.std(axis=0, ddof=1) / np.sqrt(len(errors)), unseen)
-    ridge = ridges[np.flatnonzero(held_out - held_out[best] <= accepted)[-1]]
-    return float(ridge), held_out, accepted

@@ -357,9 +357,10 @@ def matrix(
 def identified(found: Report):
     r"""The report as a picture: spectrum, coverage, and what the data see beside what they do not.
 
-    Above: singular values with the noise line, above which a mode is known to a tenth of its prior, and the
-    first two modes $\psi_j(e)$. Below: where in state space the data were, and the first two modes that stay
-    free. Modes are drawn at the neurons, over $m$, or over $m_1$ and $m_2$.
+    Above: by how much the data's precision on each mode exceeds the prior's, with the line above which a
+    mode is known to a tenth of its prior, and the first two modes $\psi_j(e)$. Below: where in state space the data
+    were, and the first two modes that stay free. Modes are drawn at the neurons, over $m$, or over $m_1$ and
+    $m_2$.
 
     **Returns** the figure.
 
@@ -372,12 +373,12 @@ def identified(found: Report):
     seen, count = found.spectrum, found.modes
     figure, axes = plt.subplots(2, 3, figsize=(7.8, 4.8))
     number = 1 + np.arange(len(seen.values))
-    axes[0, 0].semilogy(number, seen.values, ".-", lw=0.8)
-    line = found.noise / found.size * np.sqrt(99 / found.steps)
-    axes[0, 0].axhline(line, color=COLORS[1], label="noise")
-    last = min(len(number), max(2 * count, 12))
-    axes[0, 0].set(xlim=(0, last), ylim=(0.3 * min(seen.values[last - 1], line), 3 * seen.values[0]))
-    axes[0, 0].set(xlabel="mode $j$", ylabel=r"$\sigma_j$", title=f"{count} modes identified")
+    axes[0, 0].semilogy(number, found.information, ".-", lw=0.8)
+    axes[0, 0].axhline(99, color=COLORS[1], label="to a tenth")
+    last = min(len(number), max(2 * (count + found.partly), 12))
+    least = max(found.information[last - 1], 1e-3)
+    axes[0, 0].set(xlim=(0, last), ylim=(0.3 * least, 3 * max(found.information[0], 99)))
+    axes[0, 0].set(xlabel="mode $j$", ylabel="information", title=f"{count} modes identified")
     axes[0, 0].legend()
     states = seen.states
     if states.shape[1] == 1:

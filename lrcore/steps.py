@@ -64,7 +64,7 @@ class Steps(eqx.Module):
             raise ValueError("trial: expected the whole number of a trial, 0 or more, for each step")
         self.z, self.u, self.y = (part.astype(np.float64) for part in (z, u, y))
         self.trial = trial.astype(np.int64)
-        self.alpha = _fraction(alpha)
+        self.alpha = checks.fraction("alpha", alpha)
         self.copies = checks.count("copies", copies)
         if len(z) % self.copies:
             raise ValueError(f"copies: expected a divisor of the {len(z)} steps, got {copies}")
@@ -234,7 +234,7 @@ def steps(
     if lengths is None:
         _not_padded(latents)
     latents = checks.array("latents", np.where(within[..., None], latents, 0), ("trial", "time", "rank"))
-    alpha, copies = _fraction(alpha), checks.count("copies", copies)
+    alpha, copies = checks.fraction("alpha", alpha), checks.count("copies", copies)
     if trials % copies:
         raise ValueError(f"copies: expected a divisor of the {trials} trials, got {copies}")
     taken = within[:, 1:]
@@ -263,13 +263,6 @@ def given(value) -> Steps:
         "by fit.steps(key) of a state-space fit, or from arrays by lr.steps(latents, alpha=..., "
         "lengths=...)"
     )
-
-
-def _fraction(alpha) -> float:
-    alpha = float(checks.positive("alpha", alpha))
-    if alpha > 1:
-        raise ValueError(f"alpha: expected dt / tau in (0, 1], got {alpha:g}")
-    return alpha
 
 
 def _array(latents) -> Shaped[np.ndarray, "trial time rank"]:
