@@ -132,13 +132,70 @@ def test_distance_finds_every_turn():
         assert compare.distance(system(np.eye(2)), noisy, key=jr.key(k), n_neurons=1000) < 0.06
 
 
-def test_distance_finds_a_reflection_in_three_dimensions():
-    rng = np.random.default_rng(0)
-    overlap = np.diag([1.5, 0.8, -0.5])
-    covariance = np.block([[np.eye(3), overlap], [overlap, 4 * np.eye(3)]])
-    p = lr.GaussianMixture([1.0], np.zeros((1, 6)), covariance[None])
-    other, _ = np.linalg.qr(rng.normal(size=(3, 3)))
-    assert compare.distance(p, lr.gauge.transform(p, other), key=jr.key(0), n_neurons=1000) < 0.1
+def gaussian(rank, seed) -> lr.GaussianMixture:
+    """Normal m and a linear g, whose overlap is as good as any."""
+    overlap = 2 * np.random.default_rng(seed).normal(size=(rank, rank)) / np.sqrt(rank)
+    covariance = np.block([[np.eye(rank), overlap.T], [overlap, overlap @ overlap.T + np.eye(rank)]])
+    return lr.GaussianMixture([1.0], np.zeros((1, 2 * rank)), covariance[None])
+
+
+def clustered(rank, seed) -> lr.GaussianMixture:
+    """Three clusters, with an input and a bias."""
+    rng, width = np.random.default_rng(seed), 2 * rank + 2
+    roots = rng.normal(size=(3, width, 2 * width)) / np.sqrt(2 * width)
+    covariances = roots @ roots.swapaxes(1, 2) + 0.2 * np.eye(width)
+    means = rng.normal(size=(3, width))
+    return lr.GaussianMixture(np.ones(3), means, covariances, rank=rank, n_inputs=1, bias=True)
+
+
+def pair(p, q, key, n):
+    """What `distance` minimises over: its draws, in white gauges."""
+    draws = [one.sample(k, n) for one, k in zip((p, q), jr.split(key, 3), strict=False)]
+    gauges = [lr.gauge.whitening(net) for net in draws]
+    there = [lr.gauge.transform(one, a) for one, a in zip((p, q), gauges, strict=True)]
+    e = [
+        np.asarray(lr.gauge.transform(net.embedding, a).array, float)
+        for net, a in zip(draws, gauges, strict=True)
+    ]
+    return gauges, compare._Pair(*there, *e, p.rank)
+
+
+def value(found, rotation):
+    plan = compare.sinkhorn(found.e_p, found.turned(found.e_q, rotation[None])[0])
+    return plan + np.mean(found.differences(rotation[None], len(found.e_q)) ** 2)
+
+
+@pytest.mark.parametrize("make", [gaussian, clustered])
+@pytest.mark.parametrize("rank", [1, 3, pytest.param(8, marks=pytest.mark.slow)])
+def test_distance_of_a_system_to_itself_is_that_of_the_gauge_that_was_applied(make, rank):
+    p, rng = make(rank, rank), np.random.default_rng(rank)
+    a = rng.normal(size=(rank, rank)) + 0.5 * np.eye(rank)
+    q = lr.gauge.transform(p, a)
+    (of_p, of_q), found = pair(p, q, jr.key(0), 400)
+    left, _, right = np.linalg.svd(of_p @ np.linalg.inv(of_q @ a))
+    assert compare.distance(p, q, key=jr.key(0), n_neurons=400) < 1.1 * value(found, left @ right)
+
+
+@pytest.mark.parametrize("systems", ["limit cycle, clustered", "ring, ring", "quadstable, bistable"])
+def test_distance_is_the_least_of_all_turns(systems):
+    """By trial of rotations and reflections, every ten degrees."""
+    known = {name: make() for name, make in lr.systems.SYSTEMS.items()}
+    known["clustered"] = lr.GaussianMixture(np.ones(2), np.eye(4)[:2] * 2, np.tile(np.eye(4) / 2, (2, 1, 1)))
+    p, q = (known[name] for name in systems.split(", "))
+    angles = np.deg2rad(np.arange(0, 360, 10))
+    turns = np.array([[np.cos(angles), -np.sin(angles)], [np.sin(angles), np.cos(angles)]]).transpose(2, 0, 1)
+    _, found = pair(p, q, jr.key(0), 100)
+    least = min(value(found, turn @ np.diag([1, flip])) for turn in turns for flip in (1, -1))
+    assert compare.distance(p, q, key=jr.key(0), n_neurons=100) < 1.05 * least
+
+
+def test_floor_is_what_two_samples_are_apart():
+    p = gaussian(4, 0)
+    small, large = (compare.floor(p, key=jr.key(0), draws=2, n_neurons=n) for n in (100, 400))
+    assert small.shape == (2,) and small.min() > 1.3 * large.max()
+    # The two samples of m alone are half of it or more.
+    x, y = (np.asarray(p.sample(jr.key(k), 400).m) for k in (1, 2))
+    assert large.mean() == pytest.approx(compare.sinkhorn(x, y), rel=0.5)
 
 
 def test_matrices_tell_the_four_systems_apart_and_sorted_weights_do_not():
