@@ -134,7 +134,8 @@ def fit(modes: Modes, gauge: Float[np.ndarray, "rank rank"], shares=None, *, see
     relative, n = modes.relative, len(modes.neurons)
     drift = modes.drift @ gauge.T
     rest = np.maximum(np.diag(gauge @ modes.rest @ gauge.T), 0.0)
-    unit = max(float((drift**2).sum() + rest.sum()), np.finfo(float).tiny) / rank
+    # Of a drift that is 0 everywhere, products of the numbers below still are numbers.
+    unit = max(float((drift**2).sum() + rest.sum()), 1e-60) / rank
     target = _Target(
         np.log(relative), drift**2 / unit, rest / unit, modes.steps, shares / np.exp(np.log(shares).mean()), n
     )
@@ -188,7 +189,7 @@ class _Target(eqx.Module):
     shares: Float[np.ndarray, " rank"]
     neurons: int
 
-    def _prior(self, x) -> tuple[np.ndarray, np.ndarray]:
+    def _prior(self, x) -> tuple:
         """Standardised decay, and log of the variance of n given e over the power of g."""
         log_sizes = np.log(np.exp(self.relative).sum() / self.neurons)
         return (x[..., 1] - 0.7) / 0.3, (x[..., 2] - x[..., 0] - log_sizes) / 1.6

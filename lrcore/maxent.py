@@ -283,7 +283,7 @@ def fit(
     law = _law(found, modes) / (modes.values / share)[:, None] / np.sqrt(n)
     weights = along(modes.neurons @ law @ back)
     solution = MaximumEntropy(steps, embedding, _neurons(found, modes), weights, modes, found, activation)
-    if ridge is None and solution.drift_error > _OFF:
+    if ridge is None and steps.y.any() and solution.drift_error > _OFF:
         warnings.warn(
             f"maxent: the drift of new neurons is expected to differ from that of the {n} recorded ones by "
             f"{solution.drift_error:.0%}: samples of the population do not carry the flow; use `posterior`, "
@@ -427,7 +427,7 @@ def _modes(embedding, activation, steps: Steps, progress=False) -> Modes:
     values, vectors = _eigen(gram)
     vectors = vectors if whole else basis @ vectors
     cross = cross if whole else basis @ cross
-    return Modes.of(values, vectors, cross, steps.y.T @ steps.y, len(steps))
+    return Modes.of(values, vectors, cross, steps.y.T @ steps.y, float(len(steps)))
 
 
 def _eigen(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
