@@ -8,15 +8,26 @@ import lrcore as lr
 # The ridge is the largest of 0.01, 0.1, 0.3 and 1 that costs hardly any prediction from clicks; see
 # README.md.
 OPTIONS = {"nuisance": 2, "lag": 4, "ridge": 0.1, "progress": False}
-# Relative error of the drift: of the recorded neurons' network, and of the distribution.
-TOLERANCE, WIDE = 0.05, 0.2
+# How far the drift of a coarse law may be from that of the recorded neurons, relative to it.
+COARSE = 0.2
 
 
 def network_of(fit, key):
     """The maximum-entropy solution for the drift, in the model's coordinates; it knows the steps it was
     fitted to.
     """
-    return lr.maxent.fit(fit.steps(key), fit.embedding(), tolerance=TOLERANCE)
+    return lr.maxent.fit(fit.steps(key), fit.embedding())
+
+
+def coarse_ridge(solved, error=COARSE):
+    """The largest ridge whose drift differs from that of a solution by at most `error`, relative to it."""
+    z, u = visited(solved.steps)
+    drift = np.asarray(solved.network().drift(z, u))
+    for ridge in 10.0 ** np.arange(1, -12, -0.25):
+        one = lr.maxent.fit(solved.steps, solved.embedding, activation=solved.activation, ridge=ridge)
+        if np.linalg.norm(np.asarray(one.network().drift(z, u)) - drift) <= error * np.linalg.norm(drift):
+            return float(ridge)
+    raise ValueError(f"error: expected one that a ridge above 1e-12 reaches, got {error:g}")
 
 
 def visited(steps):

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from analysis import OPTIONS, TOLERANCE, WIDE, choice_axes, fixed, listed, network_of, visited
+from analysis import OPTIONS, choice_axes, coarse_ridge, fixed, listed, network_of, visited
 from surrogates import CONTROLS, control, twin
 
 import lrcore as lr
@@ -122,37 +122,48 @@ def connect(recording, fold, first):
         "rms_n": float(np.sqrt(np.mean(solved.n**2))),
     }
     if first:
-        wide, judged = population(fold.fit, solved.steps)
-        row |= judged
-        back = fold.fit.with_network(wide)
-        row["back_wide"] = bits(test, lr.latents.heldout.co_smoothing(back, test, fold.level), mean)
-        report = lr.identifiability.report(solved, size=row["wide_rms"])
-        row |= {"modes": report.modes, "partly": report.partly, "df": report.degrees_of_freedom}
+        coarse, judged = population(fold.fit, solved)
+        row |= judged | identified(solved)
+        back = fold.fit.with_network(coarse)
+        row["back_coarse"] = bits(test, lr.latents.heldout.co_smoothing(back, test, fold.level), mean)
     means = fold.fit.latents.steps(inputs=True)
-    naive = lr.maxent.fit(means, fold.fit.embedding(), tolerance=TOLERANCE).network()
+    naive = lr.maxent.fit(means, fold.fit.embedding()).network()
     plain = lr.flowfield.agreement(naive.drift, fold.fit.model.drift, z, u)
     row |= {"naive_r2": plain.r2, "naive_slope": plain.slope, "naive_points": listed(fixed(naive.drift, z))}
     return row, network, z
 
 
-def population(fit, steps, neurons=1000, fresh=8000):
-    """The distribution of connectivities, solved on neurons drawn from p(e) and judged on others; before it,
-    the recorded network.
+def identified(solved):
+    """What of the connectivity is known: the report, and what a new population is expected to miss."""
+    report = lr.identifiability.report(solved)
+    law, network = solved.evidence.degrees_of_freedom(solved.modes)
+    result = {"modes": report.modes, "partly": report.partly, "counts": list(report.counts)}
+    result |= {"law": law, "network": network, "independent": report.steps, "noise": report.noise}
+    result |= {"deviation": solved.deviation, "interval": list(solved.interval())}
+    return result | {"error": solved.error, "drift_error": solved.drift_error}
+
+
+def population(fit, solved, neurons=1000, fresh=8000):
+    """Other neurons: with the mean of n, and drawn together; with a coarse law, solved on neurons drawn from
+    p(e). Before what it says of them, the recorded network of that law.
     """
-    z, u = (x[::40] for x in visited(steps))
-    options = {"key": jr.key(5), "updates": 400, "tolerance": WIDE, "progress": False}
-    first = lr.Connector.fit(steps, fit.embedding(), **options)
-    wide = first.maxent.network()
-    agreement = lr.flowfield.agreement(wide.drift, fit.model.drift, z, u)
-    result = {"wide_rms": float(np.sqrt(np.mean(first.maxent.n**2)))}
-    result |= {f"wide_{k}": v for k, v in agreement._asdict().items()}
-    drawn = first.sample(jr.key(6), neurons).embedding
-    found = lr.Connector.fit(steps, drawn, **options)
-    others = found.sample(jr.key(7), fresh, sigma=0.0)
-    agreement = lr.flowfield.agreement(others.drift, fit.model.drift, z, u)
-    result |= {f"fresh_{k}": v for k, v in agreement._asdict().items()}
-    result["fresh_rms"] = float(np.sqrt(np.mean(np.asarray(others.n) ** 2)))
-    return wide, result
+    z, u = (x[::40] for x in visited(solved.steps))
+    steps, embedding, options = solved.steps, solved.embedding, {"key": jr.key(5), "updates": 400}
+    options |= {"conditional": False, "progress": False}
+    found, ridge = lr.Connector.fit(steps, embedding, **options), coarse_ridge(solved)
+    coarse = lr.maxent.fit(steps, embedding, ridge=ridge).network()
+    drawn = found.sample(jr.key(6), neurons).embedding
+    # The same strength in function space, whatever the number of neurons.
+    wide = lr.Connector.fit(steps, drawn, ridge=ridge * embedding.n_neurons / neurons, **options)
+    others = wide.sample(jr.key(7), fresh, sigma=0.0)
+    networks = {"mean": found.sample(jr.key(7), fresh, sigma=0.0), "coarse": coarse, "fresh": others}
+    networks["together"] = found.posterior(jr.key(8), neurons)
+    result = {"coarse_ridge": ridge, "density": found.population.kind}
+    for name, one in networks.items():
+        agreement = lr.flowfield.agreement(one.drift, fit.model.drift, z, u)
+        result |= {f"{name}_{k}": float(v) for k, v in agreement._asdict().items()}
+        result[f"{name}_rms"] = float(np.sqrt(np.mean(np.asarray(one.n) ** 2)))
+    return coarse, result
 
 
 def factor_analysis(recording, level, train, rank):

@@ -33,10 +33,9 @@ def estimates(net, z):
     noise = rates.std(axis=(0, 1)) * rng.normal(size=rates.shape)
     noisy = lr.Recording(rates=(rates + noise).astype(np.float32), bin_width=0.01)
     seen = lr.latents.from_rates(noisy, 2, activation="tanh", noisy=True)
-    options = {"embedding": seen.embedding, "tolerance": 0.01}
-    yield "noisy rates, one estimate", lr.maxent.fit(seen.steps(), **options)
+    yield "noisy rates, one estimate", lr.maxent.fit(seen.steps(), seen.embedding)
     both = lr.latents.halves(noisy, seen, key=jr.key(1))
-    yield "noisy rates, two halves", lr.maxent.fit(both, **options)
+    yield "noisy rates, two halves", lr.maxent.fit(both, seen.embedding)
 
     spikes = lr.Recording(spikes=rng.poisson(MEAN_COUNT * (1 + rates)), bin_width=0.01)
     found = lr.latents.fit(
@@ -54,10 +53,10 @@ def estimates(net, z):
     means = np.asarray(found.latents.z)
     smooth = np.asarray(lr.latents.smooth(spikes, 2).z)
     change = np.linalg.lstsq(smooth.reshape(-1, 2), means.reshape(-1, 2), rcond=None)[0]
-    options = {"embedding": found.latents.embedding, "tolerance": 0.03}
-    yield "spikes, smoothed counts", lr.maxent.fit(lr.steps(smooth @ change, alpha=ALPHA), **options)
-    yield "spikes, posterior means", lr.maxent.fit(lr.steps(means, alpha=ALPHA), **options)
-    yield "spikes, posterior draws", lr.maxent.fit(found.steps(jr.key(3), 2), **options)
+    neurons = found.latents.embedding
+    yield "spikes, smoothed counts", lr.maxent.fit(lr.steps(smooth @ change, alpha=ALPHA), neurons)
+    yield "spikes, posterior means", lr.maxent.fit(lr.steps(means, alpha=ALPHA), neurons)
+    yield "spikes, posterior draws", lr.maxent.fit(found.steps(jr.key(3), 2), neurons)
 
 
 def errors(fit, net, p):
