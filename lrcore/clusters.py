@@ -9,6 +9,7 @@ from jaxtyping import Float, PRNGKeyArray
 
 from . import checks
 from .checks import ArrayLike
+from .gauge import canonical, symmetric_root
 from .network import LowRankNetwork
 
 
@@ -66,7 +67,7 @@ def fit(weights: ArrayLike, *, key: PRNGKeyArray, most: int = 8, folds: int = 5,
                 f"weights: expected at least {most} different rows in each training fold, as many as "
                 f"components, got {different}: lower most"
             )
-    weights = (weights - weights.mean(axis=0)) / weights.std(axis=0)
+    weights = _white(weights)
     scores = np.zeros((folds, most))
     for fold, (train, test) in enumerate(splits):
         for count in range(1, most + 1):
@@ -75,6 +76,16 @@ def fit(weights: ArrayLike, *, key: PRNGKeyArray, most: int = 8, folds: int = 5,
     mean = scores.mean(axis=0)
     behind = scores - scores[:, [mean.argmax()]]
     return Clusters(mean, behind.std(axis=0, ddof=1) / np.sqrt(folds))
+
+
+def _white(weights: Float[np.ndarray, "neuron weight"]) -> Float[np.ndarray, "neuron direction"]:
+    """Centred and of covariance I, so that neither units nor axes of the weights count; without directions in
+    which they do not vary.
+    """
+    weights = (weights - weights.mean(axis=0)) / weights.std(axis=0)
+    values, vectors = np.linalg.eigh(weights.T @ weights / len(weights))
+    kept = values > 1e-10 * values.max()
+    return weights @ (vectors[:, kept] / np.sqrt(values[kept]))
 
 
 class RequiredClusters(NamedTuple):
@@ -88,19 +99,30 @@ class RequiredClusters(NamedTuple):
 
 
 def required(
-    network: LowRankNetwork, conditional_mean, *, key: PRNGKeyArray, sigma: float = 1.0, **options
+    network: LowRankNetwork,
+    conditional_mean,
+    *,
+    key: PRNGKeyArray,
+    sigma: float | ArrayLike = 1.0,
+    **options,
 ) -> RequiredClusters:
     r"""Is the structure of fitted weights in $g(e)=\mathbb E[n\mid e]$, or only in n given e?
 
-    Counts clusters three times: in n as fitted; in $n=g(e)+\sigma\xi$, which has the same dynamics and
-    nothing that they do not ask for; and in the rest, $n-g(e)$. Clusters that are in the first and not in the
-    second are not required. The counts do not depend on the gauge.
+    Counts clusters three times: in n as fitted; in $n=g(e)+\xi$ with $\xi$ Gaussian, which has the same
+    dynamics and nothing that they do not ask for; and in the rest, $n-g(e)$. Clusters that are in the first
+    and not in the second are not required. All three are counted in the canonical gauge, and no gauge of the
+    network changes them.
 
     **Arguments**
 
     - `network`: with the fitted n. `conditional_mean`: $g$, a function of the embedding: that of a
       `Connector`, of `lr.maxent`, or the truth.
-    - `sigma`: of the Gaussian around g; as in `Connector`. `options`: of `fit`.
+    - `sigma`: of $\xi$; a number is its standard deviation where m is white, the unit of n that needs no
+      coordinates. A matrix (rank, rank) is a root of its covariance in the network's own coordinates, such as
+      the `spread` of a `Connector` or of `lr.maxent`, and A times that after a change of gauge z to A z.
+    - `options`: of `fit`.
+
+    **Raises** what `fit` does, and `ValueError` for m that is not of full rank.
 
     Source: ours.
 
@@ -115,8 +137,13 @@ def required(
     (4, 1, 4)
     """
     noise_key, key = jr.split(key)
-    g = np.asarray(conditional_mean(network.embedding), float)
-    n = np.asarray(network.n, float)
-    sigma = checks.positive("sigma", sigma, zero=True)
-    drawn = g + sigma * np.asarray(jr.normal(noise_key, g.shape), float)
+    gauge = canonical(network)
+    n, g = (np.asarray(part, float) @ gauge.T for part in (network.n, conditional_mean(network.embedding)))
+    if np.ndim(sigma) == 0:
+        root = checks.positive("sigma", sigma, zero=True) * np.eye(network.rank)
+    else:
+        root = np.asarray(checks.array("sigma", sigma, ("rank", "rank"), sizes={"rank": network.rank}), float)
+        # The symmetric one, as roots of one covariance differ between coordinates.
+        root = symmetric_root(gauge @ root @ root.T @ gauge.T)
+    drawn = g + np.asarray(jr.normal(noise_key, g.shape), float) @ root
     return RequiredClusters(*(fit(part, key=key, **options) for part in (n, drawn, n - g)))

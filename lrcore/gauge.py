@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 from . import checks
+from .activation import resolve
 from .checks import ArrayLike, floats
 from .distributions import ConnectivityDistribution, GaussianMixture
 from .network import Embedding, LowRankNetwork
@@ -173,13 +174,22 @@ def whitening(network: LowRankNetwork) -> Float[np.ndarray, "rank rank"]:
     return symmetric_root(m.T @ m / len(m))
 
 
-def canonical(network: LowRankNetwork) -> Float[np.ndarray, "rank rank"]:
-    r"""A gauge $A$ that needs no reference: m white, the axes those of $\frac1N\sum_i n_in_i^\top$, largest
-    first.
+def canonical(network: LowRankNetwork, states: ArrayLike | None = None) -> Float[np.ndarray, "rank rank"]:
+    r"""A gauge $A$ that needs no reference: m white, the axes those of the drift,
+    $\frac1S\sum_sF(z_s)F(z_s)^\top$, largest first.
 
-    The sign of each axis makes $\sum_im_{ik}^3$ positive. Networks that differ by a gauge become the same.
-    Where two axes carry the same variance of n, as in a ring attractor, the sample decides between them:
-    align with a reference instead.
+    Of n only the drift is used, so that networks of the same neurons and the same dynamics get the same axes,
+    however much else of n differs; axes of n itself are no property of the dynamics. The sign of each axis
+    makes $\sum_im_{ik}^3$ positive. Networks that differ by a gauge become the same.
+
+    **Arguments**
+
+    - `states`: (state, rank), where the drift is known, such as the visited ones; by default those that look
+      like the neurons, $z_s=m_s$ in the white gauge (at most about a thousand), without input. For latents
+      that stay much nearer to 0, or for a system that is driven away from it, give the states.
+
+    Where two axes carry the same drift, as in a ring attractor, a rotation, or the quadstable system, the
+    sample decides between them: align with a reference instead. It decides the signs where m is symmetric.
 
     **Raises** `ValueError` for m that is not of full rank.
 
@@ -192,10 +202,19 @@ def canonical(network: LowRankNetwork) -> Float[np.ndarray, "rank rank"]:
     True
     """
     white = whitening(network)
-    n = np.asarray(network.n, float) @ white.T
-    axes = np.linalg.eigh(n.T @ n)[1][:, ::-1]
-    m = np.asarray(network.m, float) @ np.linalg.solve(white, axes)
-    return (signs(m) * axes).T @ white
+    e, n = np.asarray(network.embedding.array, float), np.asarray(network.n, float) @ white.T
+    m = e[:, : network.rank] @ np.linalg.inv(white)
+    if states is None:
+        z = m[:: -(-len(m) // 1000)]
+    else:
+        axes = ("state", "rank")
+        z = np.asarray(checks.array("states", states, axes, sizes={"rank": network.rank}), float) @ white.T
+    bias = 0.0 if network.d is None else np.asarray(network.d, float)
+    with checks.x64():
+        rates = np.asarray(resolve(network.activation)(jnp.asarray(z @ m.T + bias)))
+    drift = rates @ n / len(m)
+    axes = np.linalg.eigh(drift.T @ drift)[1][:, ::-1]
+    return (signs(m @ axes) * axes).T @ white
 
 
 def alignment(

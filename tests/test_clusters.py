@@ -28,7 +28,7 @@ def test_the_quadstable_system_requires_its_four_clusters():
     network = p.sample(jr.key(0), 1000)
     seen = lr.steps(lr.systems.trajectories(network, points=10), alpha=0.1)
     g = lr.maxent.fit(seen, network.embedding)
-    found = required(network, g.conditional_mean, key=jr.key(1), most=6, starts=2)
+    found = required(network, g.conditional_mean, key=jr.key(2), most=6, starts=2)
     assert (found.fitted.count, found.required.count) == (4, 4)
 
 
@@ -40,9 +40,32 @@ def test_clusters_around_the_mean_are_not_required():
     assert (found.fitted.count, found.required.count, found.residual.count) == (4, 1, 4)
 
 
+@pytest.mark.parametrize("unit", [0.2, 5.0, None])
+def test_required_clusters_know_no_unit(unit):
+    """Counts and likelihoods to rounding, with sigma as a number and as a root that goes along."""
+    p = lr.systems.quadstable()
+    network = p.sample(jr.key(0), 400)
+    gauge = np.array([[2.0, 1.5], [-0.2, 0.3]]) if unit is None else unit * np.eye(2)
+    moved, mean = lr.gauge.transform(network, gauge), lr.gauge.transform(p, gauge).conditional_mean
+    root = np.array([[1.0, 0.3], [0.0, 0.7]])
+    options = {"key": jr.key(1), "most": 5, "starts": 1}
+    for sigmas in ((1.0, 1.0), (root, gauge @ root)):
+        here = required(network, p.conditional_mean, sigma=sigmas[0], **options)
+        there = required(moved, mean, sigma=sigmas[1], **options)
+        assert [part.count for part in there] == [part.count for part in here]
+        for one, other in zip(here, there, strict=True):
+            np.testing.assert_allclose(other.log_likelihood, one.log_likelihood, atol=0.01)
+    # The prior of a fit in these coordinates, where m is nearly white.
+    same = required(network, p.conditional_mean, sigma=np.eye(2), **options)
+    assert same.required.count == here.required.count == 4
+
+
 def test_bad_input():
     with pytest.raises(ValueError, match="at least ten neurons .* got 50 in all"):
         fit(np.zeros((50, 2)), key=jr.key(0))
+    p = lr.systems.ring()
+    with pytest.raises(ValueError, match="^sigma: expected 2 along"):
+        required(p.sample(jr.key(0), 400), p.conditional_mean, key=jr.key(1), sigma=np.eye(3))
     with pytest.raises(ValueError, match="weights: expected finite"):
         fit(np.full((500, 2), np.nan), key=jr.key(0))
 

@@ -194,6 +194,48 @@ def test_invariants_are_those_of_the_weights():
     np.testing.assert_allclose(strengths, np.linalg.svd(weights, compute_uv=False)[:3], rtol=1e-4)
 
 
+def turned_by(one, other) -> float:
+    """Largest angle (degrees) by which the axes of a gauge leave those of another with the same white m."""
+    cosines = np.abs(np.diag(other @ np.linalg.inv(one)))
+    return float(np.degrees(np.arccos(np.minimum(cosines, 1.0))).max())
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+@pytest.mark.parametrize("rank", [2, 3, 4])
+def test_same_dynamics_have_the_same_canonical_axes(rank, activation):
+    """Partners in the null space, and ridge regressions on the drift at other states, with other noise."""
+    rng = np.random.default_rng(rank)
+    m = rng.normal(size=(1200 if rank == 4 else 300, rank))
+    overlap = 1.2 * np.diag(1.6 ** -np.arange(rank)) @ (np.eye(rank) + 0.3 * rng.normal(size=(rank, rank)))
+    n = m @ overlap.T + np.abs(m) + rng.normal(size=m.shape)
+    net = lr.LowRankNetwork(m, n, activation=activation)
+    states = rng.uniform(-2.4, 2.4, (512, rank))
+    axes = canonical(net)
+    for kind in ("clusters", "tails"):
+        partner = lr.null_space_partner(net, states, key=jr.key(0), kind=kind, tolerance=1e-3)
+        assert turned_by(axes, canonical(partner)) < 2
+    for seed in (0, 1):
+        rng = np.random.default_rng(seed)
+        z = 2.4 * rng.uniform(-1, 1, (600, rank))
+        drift = np.asarray(net.drift(z), float)
+        drift += 0.02 * drift.std(axis=0) * rng.normal(size=drift.shape)
+        rates = np.asarray(net.rates(z), float) / len(m)
+        fitted = rates.T @ np.linalg.solve(rates @ rates.T + 1e-5 * np.eye(len(z)), drift)
+        assert turned_by(axes, canonical(lr.LowRankNetwork(m, fitted, activation=activation))) < 3
+
+
+def test_canonical_axes_are_those_of_the_drift_that_is_known():
+    """A linear network: those of O C O^T, with O the overlap and C the second moment of states."""
+    rng = np.random.default_rng(0)
+    m, n = np.linalg.qr(rng.normal(size=(60, 3)))[0] * np.sqrt(60), rng.normal(size=(60, 3))
+    z = rng.normal(size=(40, 3)) * [1, 2, 3]
+    overlap = n.T @ m / 60
+    for states, second in ((None, np.eye(3)), (z, z.T @ z)):
+        axes = canonical(lr.LowRankNetwork(m, n, activation="linear"), states)
+        expected = np.linalg.eigh(overlap @ second @ overlap.T)[1][:, ::-1]
+        np.testing.assert_allclose(np.abs(axes @ expected), np.eye(3), atol=1e-4)
+
+
 def flat():
     """A network in which no neuron tells the two latents apart."""
     return lr.LowRankNetwork(np.ones((5, 2)), np.ones((5, 2)))
