@@ -27,7 +27,7 @@ class Partner(ConnectivityDistribution):
     - `base`: the distribution of (m, b, d, n). `spectrum`: $\mathcal T$ on the states where the drift is
       kept.
     - `kind`: of $\xi$: "clusters" ($\pm$ `size` in each coordinate), "tails" (Student's t, three degrees of
-      freedom), or "sign" (none; q is the free part of a constant).
+      freedom), or "shift" (none; q is the free part of a constant).
     - `frequency`: (embedding, rank) and `removed`: (mode, rank): $q(e)=$ `size`
       $(\cos\omega\cdot e-\sin\omega\cdot e)$ less its identified part.
     """
@@ -79,7 +79,7 @@ class Partner(ConnectivityDistribution):
     def log_prob(self, m: ArrayLike, b: ArrayLike, d: ArrayLike, n: ArrayLike) -> Float[Array, "..."]:
         r"""Log-density (nats): that of the base, with n carried back by q(e) and averaged over $\xi$.
 
-        Exact for "clusters" and "sign". A Student's t is a Gaussian of random width: for "tails" the average
+        Exact for "clusters" and "shift". A Student's t is a Gaussian of random width: for "tails" the average
         is over 4,096 Sobol points of the widths, which leaves an error of about 0.001.
         """
         weights = self._weights(m, b, d, n)
@@ -143,8 +143,9 @@ def null_space_partner(
     - `states`, `inputs`: where the drift is kept; by default 1,024 states in the cube of half side 2.4, no
       inputs.
     - `kind`: of what is added: "clusters" ($\pm$ `size`), "tails" (Student's t with three degrees of
-      freedom), or "sign" (`size` to every weight: where the activation is odd, weights of one sign do what
-      weights of both signs do).
+      freedom), or "shift" (`size` to every weight, less what the drift sees of it). All three are along
+      the coordinates that n is given in: the sign of a weight n means nothing in other ones. What does is the
+      sign of $J_{ij}=\frac1Nm_i\cdot n_j$.
     - `size`: its scale. `tolerance`: singular values below it, relative to the first, count as null.
 
     For a network the activation is its own. The change of the drift is at most about `tolerance` times the
@@ -164,8 +165,8 @@ def null_space_partner(
     >>> flowfield.drift_error(other.drift, net.drift, systems.grid(9)) < 1e-5
     True
     """
-    if kind not in ("clusters", "tails", "sign"):
-        raise ValueError(f"kind: expected 'clusters', 'tails' or 'sign', got {kind!r}")
+    if kind not in ("clusters", "tails", "shift"):
+        raise ValueError(f"kind: expected 'clusters', 'tails' or 'shift', got {kind!r}")
     size = checks.positive("size", size)
     if not isinstance(network, LowRankNetwork | GaussianMixture):
         raise TypeError(
@@ -180,7 +181,7 @@ def null_space_partner(
                 f"network: its drift determines all {network.n_neurons} weights at tolerance {tolerance:g}: "
                 "take more neurons, or a larger tolerance"
             )
-        added = np.ones(network.n.shape) if kind == "sign" else _noise_of(kind, key, network.n.shape)
+        added = np.ones(network.n.shape) if kind == "shift" else _noise_of(kind, key, network.n.shape)
         change = found.free_part(size * added, tolerance)
         n = np.asarray(network.n, float) + change
         e = network.embedding
@@ -188,7 +189,7 @@ def null_space_partner(
     # Nodes dense enough for the rates' poles at the outermost states.
     found = spectrum(network, states, inputs, activation=activation, nodes=96 if network.width < 3 else None)
     frequency = 1.5 * np.asarray(jax.random.normal(key, (network.width, network.rank)), float)
-    frequency = np.zeros_like(frequency) if kind == "sign" else frequency
+    frequency = np.zeros_like(frequency) if kind == "shift" else frequency
     wave = _wave(found.nodes, frequency, size)
     kept = found.modes[:, : found.rank(tolerance)]
     removed = kept.T @ (found.shares[:, None] * wave)
@@ -227,7 +228,7 @@ def _wave(e, frequency, size):
 
 def _noise_of(kind: str, key, shape) -> np.ndarray:
     """Clusters at -1 and 1, Student's t with three degrees of freedom, or nothing; of mean zero given e."""
-    if kind == "sign":
+    if kind == "shift":
         return np.zeros(shape)
     if kind == "clusters":
         return np.asarray(jax.random.rademacher(key, shape, np.float32), float)

@@ -15,7 +15,7 @@ from lrcore import null_space_partner
 from lrcore.identifiability import spectrum
 from lrcore.null_space import Partner
 
-KINDS = ["clusters", "tails", "sign"]
+KINDS = ["clusters", "tails", "shift"]
 
 
 def drift64(e, n, z, phi=np.tanh):
@@ -119,7 +119,7 @@ def partners():
 
 def _of_neurons(p, kind, size) -> Partner:
     found = spectrum(p.sample(jr.key(5), 400).embedding, *explored(p))
-    frequency = np.random.default_rng(2).normal(size=(p.width, p.rank)) * (kind != "sign")
+    frequency = np.random.default_rng(2).normal(size=(p.width, p.rank)) * (kind != "shift")
     wave = size * (np.cos(found.nodes @ frequency) - np.sin(found.nodes @ frequency))
     kept = found.modes[:, : found.rank(1e-3)]
     removed = kept.T @ (found.shares[:, None] * wave)
@@ -156,9 +156,9 @@ def test_log_prob_is_the_expectation_over_the_noise(partners, shape, kind):
     draws = {
         "clusters": lambda size: rng.choice([-1.0, 1.0], size),
         "tails": lambda size: rng.standard_t(3, size),
-        "sign": np.zeros,
+        "shift": np.zeros,
     }[kind]
-    noise = other.size * draws((20_000 if kind != "sign" else 1, p.rank))
+    noise = other.size * draws((20_000 if kind != "shift" else 1, p.rank))
     if kind == "clusters":
         noise = other.size * np.array(list(itertools.product((-1.0, 1.0), repeat=p.rank)))
     found = np.asarray(other.log_prob(*parts(p, x)), float)
@@ -170,7 +170,7 @@ def test_log_prob_is_the_expectation_over_the_noise(partners, shape, kind):
         assert found[i] == pytest.approx(np.log(density.mean()), abs=5 * error + 5e-3)
 
 
-@pytest.mark.parametrize("kind", ["clusters", pytest.param("tails", marks=pytest.mark.slow), "sign"])
+@pytest.mark.parametrize("kind", ["clusters", pytest.param("tails", marks=pytest.mark.slow), "shift"])
 @pytest.mark.parametrize("shape", ["rank 1, b, d", "rank 2, b", "rank 3, b, d"])
 def test_samples_follow_the_density(partners, shape, kind):
     r"""For any density r, $\mathbb E[r/p']$ over draws of p' is 1: here Gaussians around the clusters."""
@@ -180,7 +180,7 @@ def test_samples_follow_the_density(partners, shape, kind):
     log_prob = np.asarray(other.log_prob(*parts(p, x)), float)
     # n carried back, where the shape of p' is known.
     x[:, p.width :] -= other.change(x[:, : p.width])
-    signs = {"clusters": (-1.0, 1.0), "tails": (0.0, 2.0), "sign": (0.0,)}[kind]
+    signs = {"clusters": (-1.0, 1.0), "tails": (0.0, 2.0), "shift": (0.0,)}[kind]
     for mean, covariance in zip(np.asarray(p.means, float), np.asarray(p.covariances, float), strict=True):
         for sign in signs:
             centre = mean + other.size * sign * (np.arange(len(mean)) == p.width)
@@ -262,7 +262,7 @@ def test_flow_field_of_a_partner(partners):
 
 
 def test_bad_input():
-    with pytest.raises(ValueError, match="'clusters', 'tails' or 'sign'"):
+    with pytest.raises(ValueError, match="'clusters', 'tails' or 'shift'"):
         null_space_partner(lr.systems.ring(), key=jr.key(0), kind="x")
     with pytest.raises(ValueError, match="determines all 5 weights"):
         null_space_partner(lr.systems.ring().sample(jr.key(0), 5), key=jr.key(0))
