@@ -25,6 +25,8 @@ from .steps import Steps, given
 _BLOCK = 4096
 # Neurons up to which the whole matrix X^T X is decomposed.
 _DENSE = 2000
+# States that may stand for all steps in the sum over them, where there are ten times as many.
+_KEPT = 2000
 # A new population whose drift is expected to be this far off, relative to the drift, is warned of.
 _OFF = 0.5
 
@@ -39,7 +41,8 @@ class MaximumEntropy(eqx.Module):
     with the modes $\lambda_j,u_j$ of the rates, the drift $c_j=u_j^\top Y$ along each, its variance $v_j$ of
     `lr.evidence.Evidence`, and $z_t,u_t,Y_t$ of `Steps`. Made by `fit`.
 
-    - `steps`: what was regressed on. `weights`: $w_t$ (step, rank).
+    - `steps`: what was regressed on. `states`, `inputs`, `weights`: $z_t$, $u_t$ and $w_t$ of the sum: of all
+      steps, or, of a long recording, of 2,000 states that give the same sum to 1e-4.
     - `embedding`, `n`: the recorded neurons and the mean of their weights given the drift (neuron, rank):
       $\bar n(e_i)$ and what this network deviates from it.
     - `modes`, `evidence`: the drift mode by mode, and how it divides among law, network and noise.
@@ -50,7 +53,9 @@ class MaximumEntropy(eqx.Module):
     steps: Steps
     embedding: Embedding
     n: Float[np.ndarray, "neuron rank"]
-    weights: Float[np.ndarray, "step rank"]
+    states: Float[np.ndarray, "state rank"]
+    inputs: Float[np.ndarray, "state input"]
+    weights: Float[np.ndarray, "state rank"]
     modes: Modes
     evidence: Evidence
     activation: Activation = eqx.field(static=True)
@@ -123,13 +128,8 @@ class MaximumEntropy(eqx.Module):
         width = self.embedding.width
         e = columns(e, width)
         flat = e.reshape(-1, width)
-        phi, bias = resolve(self.activation), self.embedding.d is not None
-        precision = contextlib.nullcontext() if checks.is_traced(e) else x64()
-        with precision:
-            total = 0.0
-            for z, u, w in _blocks(self.steps.z, self.steps.u, self.weights):
-                total = total + _represent(flat, z, u, w, bias, phi)
-        return jnp.asarray(total, jnp.float32).reshape(*e.shape[:-1], self.n.shape[1])
+        found = _sum(flat, self.states, self.inputs, self.weights, self.embedding, self.activation)
+        return jnp.asarray(found, jnp.float32).reshape(*e.shape[:-1], self.n.shape[1])
 
     def network(self, tau: float = 1.0) -> LowRankNetwork:
         r"""The recorded neurons with the mean of their weights: the posterior mean network."""
@@ -163,8 +163,9 @@ class MaximumEntropy(eqx.Module):
         embedding, modes = embedding or self.embedding, self.modes
         if embedding is not self.embedding:
             modes = _modes(embedding, self.activation, self.steps).counted(self.modes.steps / len(self.steps))
-        which, *keys = jax.random.split(key, 3)
-        draw = int(jax.random.randint(which, (), 0, len(found.power)))
+        # Numpy's generator, as jax would compile one for every number of modes.
+        rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
+        draw = int(rng.integers(len(found.power)))
         n, rank = len(modes.neurons), len(found.gauge)
         law = found.power[draw] * modes.relative ** found.decay[draw]
         if spread is None:
@@ -185,10 +186,7 @@ class MaximumEntropy(eqx.Module):
         # What is left of the prior's variance: P - l P (l P + S)^-1 P = P (l P + S)^-1 S.
         left = gain @ noise
         values, vectors = np.linalg.eigh((left + left.swapaxes(1, 2)) / 2)
-        xi, zeta = (
-            np.asarray(jax.random.normal(k, shape), np.float64)
-            for k, shape in zip(keys, (drift.shape, (n, rank)), strict=True)
-        )
+        xi, zeta = rng.normal(size=drift.shape), rng.normal(size=(n, rank))
         along = mean + np.einsum("jkl,jl->jk", vectors * np.sqrt(np.maximum(values, 0))[:, None, :], xi)
         free = zeta - modes.neurons @ (modes.neurons.T @ zeta)
         drawn = np.sqrt(n) * modes.neurons @ along + free @ root.T
@@ -282,7 +280,8 @@ def fit(
     share = modes.steps / len(steps)
     law = _law(found, modes) / (modes.values / share)[:, None] / np.sqrt(n)
     weights = along(modes.neurons @ law @ back)
-    solution = MaximumEntropy(steps, embedding, _neurons(found, modes), weights, modes, found, activation)
+    kept = _kept(steps, weights, embedding, activation)
+    solution = MaximumEntropy(steps, embedding, _neurons(found, modes), *kept, modes, found, activation)
     if ridge is None and steps.y.any() and solution.drift_error > _OFF:
         warnings.warn(
             f"maxent: the drift of new neurons is expected to differ from that of the {n} recorded ones by "
@@ -305,6 +304,38 @@ def _carried(modes: Modes, prior, noise, drift) -> float:
     distance = (squares[..., None] / (np.maximum(sizes, 0)[..., None] + multiples)).sum(axis=(0, 1))
     likely = squares.size + 2 * np.sqrt(2 * squares.size)
     return float(multiples[min(int(np.argmax(distance <= likely)), 300)])
+
+
+def _sum(e, z, u, w, embedding: Embedding, activation):
+    r"""$\sum_tw_t\,\phi(m\cdot z_t+b\cdot u_t+d)$ at embeddings e (neuron, embedding)."""
+    phi, bias, total = resolve(activation), embedding.d is not None, 0.0
+    with contextlib.nullcontext() if checks.is_traced(e) else x64():
+        for block in _blocks(z, u, w):
+            total = total + _represent(e, *block, bias, phi)
+    return total
+
+
+def _kept(steps: Steps, weights, embedding: Embedding, activation) -> tuple[np.ndarray, ...]:
+    """States, inputs and weights of the representer: those of all steps, or of some that stand for them."""
+    whole = (steps.z, steps.u, weights)
+    some = steps.thinned(max(_KEPT // steps.copies, 1))
+    if len(steps) < 10 * _KEPT or len(some) > 2 * _KEPT:
+        return whole
+    # Neurons as recorded, and others half as far again from their mean; the last 500 are a test.
+    e, rng = np.asarray(embedding.array, float), np.random.default_rng(0)
+    spread = symmetric_root(np.cov(e.T).reshape(2 * e.shape[1:]))
+    beyond = e.mean(axis=0) + 1.5 * rng.normal(size=(_KEPT + 500, e.shape[1])) @ spread
+    e = np.concatenate([e, beyond])
+    target = np.asarray(_sum(e, *whole, embedding, activation))
+    with x64():
+        parts = (jnp.asarray(part) for part in (e, some.z, some.u))
+        x = np.asarray(_rates(*parts, embedding.d is not None, resolve(activation)))
+    values, vectors = np.linalg.eigh(x[:, :-500] @ x[:, :-500].T)
+    along = vectors.T @ (x[:, :-500] @ target[:-500]) / (values + 1e-14 * values[-1])[:, None]
+    off = x[:, -500:].T @ (vectors @ along) - target[-500:]
+    if np.sqrt(np.mean(off**2)) > 1e-4 * np.sqrt(np.mean(target**2)):
+        return whole
+    return some.z, some.u, vectors @ along
 
 
 def _law(found: Evidence, modes: Modes) -> Float[np.ndarray, "mode rank"]:

@@ -358,9 +358,9 @@ def identified(found: Report):
     r"""The report as a picture: spectrum, coverage, and what the data see beside what they do not.
 
     Above: by how much the data's precision on each mode exceeds the prior's, with the line above which a
-    mode is known to a tenth of its prior, and the first two modes $\psi_j(e)$. Below: where in state space the data
-    were, and the first two modes that stay free. Modes are drawn at the neurons, over $m$, or over $m_1$ and
-    $m_2$.
+    mode is known to a tenth of its prior, and the first two modes $\psi_j(e)$. Below: where in state space
+    the data were, and the first two modes that stay free. Modes are drawn at the neurons, over $m$, or over
+    $m_1$ and $m_2$.
 
     **Returns** the figure.
 
