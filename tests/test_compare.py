@@ -118,6 +118,7 @@ def test_distance_is_zero_for_one_system_in_two_gauges_and_symmetric():
     assert compare.dissimilarity(p, lr.gauge.transform(p, gauge), key=jr.key(0), n_neurons=300) > 1
 
 
+@pytest.mark.slow
 def test_distance_finds_every_turn():
     """Noise of n decides the canonical axes and is no part of the distance: any turn has to be found."""
     overlap = np.array([[1.5, 1.0], [-0.3, 0.4]])
@@ -166,7 +167,7 @@ def value(found, rotation):
 
 
 @pytest.mark.parametrize("make", [gaussian, clustered])
-@pytest.mark.parametrize("rank", [1, 3, pytest.param(8, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rank", [1, *(pytest.param(rank, marks=pytest.mark.slow) for rank in (3, 8))])
 def test_distance_of_a_system_to_itself_is_that_of_the_gauge_that_was_applied(make, rank):
     p, rng = make(rank, rank), np.random.default_rng(rank)
     a = rng.normal(size=(rank, rank)) + 0.5 * np.eye(rank)
@@ -176,6 +177,7 @@ def test_distance_of_a_system_to_itself_is_that_of_the_gauge_that_was_applied(ma
     assert compare.distance(p, q, key=jr.key(0), n_neurons=400) < 1.1 * value(found, left @ right)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("systems", ["limit cycle, clustered", "ring, ring", "quadstable, bistable"])
 def test_distance_is_the_least_of_all_turns(systems):
     """By trial of rotations and reflections, every ten degrees."""
@@ -189,6 +191,7 @@ def test_distance_is_the_least_of_all_turns(systems):
     assert compare.distance(p, q, key=jr.key(0), n_neurons=100) < 1.05 * least
 
 
+@pytest.mark.slow
 def test_floor_is_what_two_samples_are_apart():
     p = gaussian(4, 0)
     small, large = (compare.floor(p, key=jr.key(0), draws=2, n_neurons=n) for n in (100, 400))
@@ -198,6 +201,7 @@ def test_floor_is_what_two_samples_are_apart():
     assert large.mean() == pytest.approx(compare.sinkhorn(x, y), rel=0.5)
 
 
+@pytest.mark.slow
 def test_matrices_tell_the_four_systems_apart_and_sorted_weights_do_not():
     """Sorted weights confuse the three Gaussian systems, whatever they compute."""
     systems = [make() for make in lr.systems.SYSTEMS.values()]
