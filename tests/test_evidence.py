@@ -21,10 +21,11 @@ STRENGTH = {"tanh": (1.0, 0.0), "relu": (0.5, 0.3), "softplus": (0.5, 0.3), "exp
 
 
 class Known(NamedTuple):
-    """Steps of a network, its neurons, and g there and at 1,000 neurons that nobody recorded."""
+    """Steps of a network, its neurons and weights, and g there and at 1,000 neurons that nobody recorded."""
 
     steps: lr.Steps
     embedding: lr.Embedding
+    n: np.ndarray
     g: np.ndarray
     fresh: lr.Embedding
     fresh_g: np.ndarray
@@ -87,7 +88,7 @@ def known(
         fresh = np.sqrt(1 - correlation**2) * rng.normal(size=kick.shape)
         kick = correlation * kick + fresh
     found = lr.steps(np.stack(path, axis=1), inputs=u if inputs else None, alpha=ALPHA)
-    return Known(found, e, g, *neurons(1000), activation)
+    return Known(found, e, weights, g, *neurons(1000), activation)
 
 
 def rates(case: Known, embedding=None) -> np.ndarray:
@@ -185,7 +186,7 @@ def test_spread_is_measured(kind):
 @pytest.mark.parametrize("a", [3 * np.eye(2), np.array([[2.0, 1.0], [0.0, -0.4]])], ids=["scale", "shear"])
 def test_results_go_with_the_gauge(a):
     """(z, m, n) -> (A z, A^-T m, A n): g, n, spread and noise are those of before, multiplied by A."""
-    case = known(n=100, trials=20, noise=0.1)
+    case = known(n=200, trials=40, noise=0.003)
     found = case.fit()
     steps, embedding = lr.gauge.transform(case.steps, a), lr.gauge.transform(case.embedding, a)
     moved = lr.maxent.fit(steps, embedding)
@@ -202,7 +203,7 @@ def test_results_go_with_the_gauge(a):
     assert moved.deviation / found.deviation == pytest.approx(scale, rel=0.1)
     np.testing.assert_allclose(moved.interval(), np.multiply(found.interval(), scale), rtol=0.15)
     assert moved.error == pytest.approx(found.error, rel=0.05)
-    assert moved.noise == pytest.approx(0.1 * np.sqrt((a**2).sum() / 2), rel=0.05)
+    assert moved.noise == pytest.approx(0.003 * np.sqrt((a**2).sum() / 2), rel=0.05)
     assert moved.modes.steps == pytest.approx(found.modes.steps, rel=0.02)
 
 
