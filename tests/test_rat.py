@@ -17,7 +17,6 @@ def _whole_way(recording: lr.Recording) -> None:
         steps,
         states.embedding,
         tau=0.1,
-        tolerance=0.3 * recording.n_neurons**-0.5,
         key=jr.key(0),
         updates=200,
         progress=False,
@@ -31,11 +30,14 @@ def _whole_way(recording: lr.Recording) -> None:
     assert np.sqrt(np.mean((together - own) ** 2)) < 0.2 * np.sqrt(np.mean(own**2))
 
     begin = time.perf_counter()
-    report = lr.identifiability.report(found, size=float(np.std(found.maxent.n)))
+    report = lr.identifiability.report(found)
     assert time.perf_counter() - begin < 30
-    assert 2 <= report.modes < recording.n_neurons / 2
-    assert report.steps == len(steps) == (recording.lengths - 1).sum()
-    assert report.noise == np.sqrt(found.maxent.held_out.min())
+    # Few neurons: hardly a function of e is known to a tenth, several better than by the prior.
+    assert report.modes < 8 and 2 <= report.modes + report.partly < recording.n_neurons / 2
+    assert list(report.counts) == sorted(report.counts) and report.counts[1] == report.modes
+    # Smoothed latents are no independent measurements at each step.
+    assert len(steps) == (recording.lengths - 1).sum() and report.steps < len(steps) / 2
+    assert report.noise == found.maxent.noise
 
     points = lr.flowfield.fixed_points(network.drift, starts)
     assert points.stable.any()
