@@ -1,5 +1,5 @@
-r"""What measured drift says of the law of connectivity, of this one network, and of noise: four numbers by
-marginal likelihood.
+r"""What measured drift says of the law of connectivity, of this one network, and of noise, by marginal
+likelihood.
 """
 
 import equinox as eqx
@@ -67,13 +67,15 @@ class Evidence(eqx.Module):
     coefficients $c_j$ of the drift are independent, of variance
 
     $$v_j=\underbrace{a\lambda_j(\lambda_j/\lambda_1)^p}_{\text{law}}
-      +\underbrace{\tfrac{\sigma^2}N\lambda_j}_{\text{this network}}+\underbrace{s^2}_{\text{noise}}$$
+      +\underbrace{\tfrac{\sigma^2}N\lambda_j}_{\text{this network}}
+      +\underbrace{s^2+r\sqrt{\lambda_1\lambda_j}}_{\text{noise}}$$
 
-    a, p, $\sigma$ and s are drawn from their posterior. Made by `fit`; the numbers stand in the coordinates
-    of `gauge`, in which $\frac1N\sum_im_im_i^\top=I$ and noise is uncorrelated, so that nothing depends on
-    the units of z.
+    Its last part is of neurons that were not recorded: their drift falls more slowly than the modes of those
+    that were. a, p, $\sigma$, s and r are drawn from their posterior. Made by `fit`; the numbers stand in the
+    coordinates of `gauge`, in which $\frac1N\sum_im_im_i^\top=I$ and noise is uncorrelated, so that nothing
+    depends on the units of z.
 
-    - `power`, `decay`, `spread`, `noise`: draws (draw,) of a, p, $\sigma$ and s. `shares`: (rank,), variance
+    - `power`, `decay`, `spread`, `noise`, `others`: draws (draw,) of a, p, $\sigma$, s and r. `shares`: (rank,), variance
       of the noise of each coordinate relative to $s^2$.
     - `gauge`: A (rank, rank), from the coordinates of the steps to those of these numbers.
 
@@ -84,6 +86,7 @@ class Evidence(eqx.Module):
     decay: Float[np.ndarray, " draw"]
     spread: Float[np.ndarray, " draw"]
     noise: Float[np.ndarray, " draw"]
+    others: Float[np.ndarray, " draw"]
     shares: Float[np.ndarray, " rank"]
     gauge: Float[np.ndarray, "rank rank"]
 
@@ -93,12 +96,13 @@ class Evidence(eqx.Module):
 
     def parts(self, modes: Modes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The variance of the drift along each mode that is law, network and noise: (draw, mode, 1), (draw,
-        mode, 1) and (draw, 1, rank).
+        mode, 1) and (draw, mode, rank).
         """
         law = self.prior(modes.relative) * modes.values
         network = (self.spread[:, None] ** 2 / len(modes.neurons)) * modes.values
-        noise = self.noise[:, None] ** 2 * self.shares
-        return law[:, :, None], network[:, :, None], noise[:, None, :]
+        noise = (self.noise[:, None] ** 2 * self.shares)[:, None, :]
+        others = self.others[:, None] * modes.values[0] * np.sqrt(modes.relative)
+        return law[:, :, None], network[:, :, None], noise + others[:, :, None]
 
     def degrees_of_freedom(self, modes: Modes) -> tuple[float, float]:
         r"""How many numbers about the law of the weights, and how many about these very neurons, the drift
@@ -110,11 +114,12 @@ class Evidence(eqx.Module):
 
 
 def fit(modes: Modes, gauge: Float[np.ndarray, "rank rank"], shares=None, *, seed: int = 0) -> Evidence:
-    r"""The four numbers of `Evidence` from the modes of the drift.
+    r"""The numbers of `Evidence` from the modes of the drift.
 
     Their prior is wide: $p\sim\mathcal N(0.7,0.3^2)$ (a g that falls a little slower than the rates' own
     modes), and $\sigma$ is of the size of g to a factor of $e^{\pm0.8}$. Where the drift says anything these
-    are outvoted. Sixteen searches find the optima, from which 48 walkers sample.
+    are outvoted. r is there only where the drift asks for it, by Schwarz's criterion. Twelve searches find the
+    optima, from which 48 walkers sample.
 
     - `gauge`: see `Evidence`; `modes` are those of the steps' own coordinates. `shares`: (rank,), relative
       variances of the noise, equal by default.
@@ -127,8 +132,6 @@ def fit(modes: Modes, gauge: Float[np.ndarray, "rank rank"], shares=None, *, see
     >>> bool(abs(np.median(fit(modes, np.eye(2)).spread) - 2) < 0.3)
     True
     """
-    from scipy.optimize import minimize
-
     rank = modes.drift.shape[1]
     shares = np.ones(rank) if shares is None else np.asarray(shares)
     relative, n = modes.relative, len(modes.neurons)
@@ -136,29 +139,23 @@ def fit(modes: Modes, gauge: Float[np.ndarray, "rank rank"], shares=None, *, see
     rest = np.maximum(np.diag(gauge @ modes.rest @ gauge.T), 0.0)
     # Of a drift that is 0 everywhere, products of the numbers below still are numbers.
     unit = max(float((drift**2).sum() + rest.sum()), 1e-60) / rank
-    target = _Target(
-        np.log(relative), drift**2 / unit, rest / unit, modes.steps, shares / np.exp(np.log(shares).mean()), n
-    )
-    rng = np.random.default_rng(seed)
-    bounds = [(-30.0, 30.0), (0.0, _STEEPEST), (-80.0, 30.0), (np.log(_ROUNDING), 5.0)]
-    found = []
-    for _ in range(16):
-        noise = np.log(1e-20) * rng.random() - np.log(modes.steps)
-        start = np.array([2 * rng.normal() - 1, rng.uniform(0.2, 2), rng.uniform(-12, 0), noise])
-        best = minimize(target.slope, start, jac=True, method="L-BFGS-B", bounds=bounds)
-        found.append((float(best.fun), best.x))
-    values = np.array([value for value, _ in found])
-    weights = np.exp(values.min() - values)
-    starts = rng.choice(16, 48, p=weights / weights.sum())
-    walkers = np.stack([found[i][1] for i in starts]) + 0.1 * rng.normal(size=(48, 4)) * [1, 0.3, 1, 0.1]
-    draws = _walk(target, walkers, rng)
-    power, decay, network, noise = draws.T
+    parts = (np.log(relative), drift**2 / unit, rest / unit, modes.steps)
+    rng, found = np.random.default_rng(seed), []
+    for others in (False, True):
+        target = _Target(*parts, shares / np.exp(np.log(shares).mean()), n, others)
+        optima = [_search(target, rng) for _ in range(12)]
+        # A number more has to be worth it, by Schwarz's criterion.
+        cost = min(value for value, _ in optima) + others * np.log(modes.steps) / 2
+        found.append((cost, target, optima))
+    _, target, optima = min(found, key=lambda one: one[0])
+    power, decay, network, noise, others = _walk(target, optima, rng).T
     scale = unit / modes.values[0]
     return Evidence(
         scale * np.exp(power),
         decay,
         np.sqrt(scale * n * np.exp(network)),
         np.sqrt(unit * np.exp(noise)),
+        scale * np.exp(others) if target.others else np.zeros(len(others)),
         target.shares,
         gauge,
     )
@@ -174,12 +171,13 @@ def of_ridge(modes: Modes, ridge: float) -> Evidence:
     freedom = max(modes.steps - (1 - left).sum(), 1.0)
     noise = np.sqrt(max(float(power), np.finfo(float).tiny) / (freedom * rank))
     one = np.ones(1)
-    return Evidence(noise**2 / (ridge * n) * one, 0 * one, 0 * one, noise * one, np.ones(rank), np.eye(rank))
+    numbers = (noise**2 / (ridge * n) * one, 0 * one, 0 * one, noise * one, 0 * one)
+    return Evidence(*numbers, np.ones(rank), np.eye(rank))
 
 
 class _Target(eqx.Module):
-    """The log posterior of (log a, p, log sigma^2, log s^2), in units of the drift's power and of the first
-    mode.
+    """The log posterior of (log a, p, log sigma^2, log s^2, log r), in units of the drift's power and of the
+    first mode.
     """
 
     relative: Float[np.ndarray, " mode"]
@@ -188,18 +186,21 @@ class _Target(eqx.Module):
     steps: float
     shares: Float[np.ndarray, " rank"]
     neurons: int
+    others: bool
 
     def _prior(self, x) -> tuple:
-        """Standardised decay, and log of the variance of n given e over the power of g."""
+        """Standardised: decay, log of the variance of n given e over the power of g, and log of r over a."""
         log_sizes = np.log(np.exp(self.relative).sum() / self.neurons)
-        return (x[..., 1] - 0.7) / 0.3, (x[..., 2] - x[..., 0] - log_sizes) / 1.6
+        spread = (x[..., 2] - x[..., 0] - log_sizes) / 1.6
+        return (x[..., 1] - 0.7) / 0.3, spread, self.others * (x[..., 4] - x[..., 0] + 16) / 8
 
     def slope(self, x) -> tuple[float, np.ndarray]:
-        """Minus the log posterior and its gradient, for one x (4,)."""
+        """Minus the log posterior and its gradient, for one x (5,)."""
         relative = np.exp(self.relative)
         law = np.exp(x[0] + (1 + x[1]) * self.relative)
         network, noise = np.exp(x[2]) * relative, np.exp(x[3]) * self.shares
-        total = (law + network)[:, None] + noise
+        others = self.others * np.exp(x[4] + self.relative / 2)
+        total = (law + network + others)[:, None] + noise
         beyond = self.steps - len(relative)
         fit = self.drift / total
         value = np.log(total).sum() + fit.sum() + beyond * len(noise) * x[3] + (self.rest / noise).sum()
@@ -207,28 +208,49 @@ class _Target(eqx.Module):
         along = change.sum(axis=1)
         at_noise = (change.sum(axis=0) * noise).sum() + beyond * len(noise) - (self.rest / noise).sum()
         steeper = along @ (law * self.relative)
-        gradient = 0.5 * np.array([along @ law, steeper, along @ network, at_noise])
-        decay, spread = self._prior(x)
-        gradient += [-spread / 1.6, decay / 0.3, spread / 1.6, 0]
-        return 0.5 * (value + decay**2 + spread**2), gradient
+        gradient = 0.5 * np.array([along @ law, steeper, along @ network, at_noise, along @ others])
+        decay, spread, share = self._prior(x)
+        share_slope = self.others * share / 8
+        gradient += [-spread / 1.6 - share_slope, decay / 0.3, spread / 1.6, 0, share_slope]
+        return 0.5 * (value + decay**2 + spread**2 + share**2), gradient
 
-    def log(self, x: Float[np.ndarray, "walker 4"]) -> Float[np.ndarray, " walker"]:
+    def log(self, x: Float[np.ndarray, "walker 5"]) -> Float[np.ndarray, " walker"]:
         """The log posterior of many."""
         law = np.exp(x[:, :1] + (1 + x[:, 1:2]) * self.relative)
         network = np.exp(x[:, 2:3] + self.relative)
+        if self.others:
+            network += np.exp(x[:, 4:5] + self.relative / 2)
         value = np.zeros(len(x))
         for drift, rest, share in zip(self.drift.T, self.rest, self.shares, strict=True):
             noise = share * np.exp(x[:, 3])
             total = law + network + noise[:, None]
             value += np.log(total).sum(axis=1) + (drift / total).sum(axis=1)
             value += (self.steps - len(drift)) * x[:, 3] + rest / noise
-        decay, spread = self._prior(x)
-        outside = (x[:, 1] < 0) | (x[:, 1] > _STEEPEST) | (x[:, 3] < np.log(_ROUNDING)) | (x[:, 2] < -80)
-        return np.where(outside, -np.inf, -0.5 * (value + decay**2 + spread**2))
+        decay, spread, share = self._prior(x)
+        outside = (x[:, 1] < 0) | (x[:, 1] > _STEEPEST) | (x[:, 3] < np.log(_ROUNDING))
+        outside |= (x[:, 2] < -90) | (self.others & (x[:, 4] < -90))
+        return np.where(outside, -np.inf, -0.5 * (value + decay**2 + spread**2 + share**2))
 
 
-def _walk(target: _Target, walkers, rng, steps: int = 240) -> Float[np.ndarray, "draw 4"]:
+def _search(target: _Target, rng) -> tuple[float, np.ndarray]:
+    """Minus the log posterior at an optimum, and where that is, from a random start."""
+    from scipy.optimize import minimize
+
+    noise = np.log(1e-20) * rng.random() - np.log(target.steps)
+    start = [2 * rng.normal() - 1, rng.uniform(0.2, 2), rng.uniform(-12, 0), noise, rng.uniform(-35, -10)]
+    bounds = [(-30.0, 30.0), (0.0, _STEEPEST), (-80.0, 30.0), (np.log(_ROUNDING), 5.0), (-80.0, 30.0)]
+    best = minimize(target.slope, np.array(start), jac=True, method="L-BFGS-B", bounds=bounds)
+    return float(best.fun), best.x
+
+
+def _walk(target: _Target, optima, rng, steps: int = 240) -> Float[np.ndarray, "draw 5"]:
     """Draws of the posterior by the stretch move: half of the walkers step along lines to the other half."""
+    values = np.array([value for value, _ in optima])
+    weights = np.exp(values.min() - values)
+    starts = rng.choice(len(optima), 48, p=weights / weights.sum())
+    walkers = np.stack([optima[i][1] for i in starts]) + 0.1 * rng.normal(size=(48, 5)) * [1, 0.3, 1, 0.1, 1]
+    # Without others their number goes nowhere, and takes no dimension.
+    free = 4 if target.others else 3
     walkers[:, 1] = np.clip(walkers[:, 1], 0.02, _STEEPEST - 0.1)
     walkers[:, 3] = np.maximum(walkers[:, 3], np.log(_ROUNDING) + 1)
     value, half, kept = target.log(walkers), len(walkers) // 2, []
@@ -239,7 +261,7 @@ def _walk(target: _Target, walkers, rng, steps: int = 240) -> Float[np.ndarray, 
             pivot = walkers[other][rng.integers(0, half, half)]
             proposed = pivot + stretch[:, None] * (walkers[mine] - pivot)
             new = target.log(proposed)
-            taken = np.log(rng.random(half)) < 3 * np.log(stretch) + new - value[mine]
+            taken = np.log(rng.random(half)) < free * np.log(stretch) + new - value[mine]
             walkers[mine] = np.where(taken[:, None], proposed, walkers[mine])
             value[mine] = np.where(taken, new, value[mine])
         if step >= steps // 3 and step % 8 == 0:

@@ -27,11 +27,6 @@ _BLOCK = 4096
 _DENSE = 2000
 # States that may stand for all steps in the sum over them, where there are ten times as many.
 _KEPT = 2000
-# Relative size of the smallest mode that is divided into law, network and noise. Below, eigenvalues of a
-# thousand neurons are not those of the population, and a drift that other neurons shared in making asks for
-# weights without bound: of 500 of 1,000 neurons, without noise, g was off by a factor of 1,000 at 1e-14 and
-# is right at 1e-8.
-_RESOLVED = 1e-8
 # A new population whose drift is expected to be this far off, relative to the drift, is warned of.
 _OFF = 0.5
 
@@ -275,7 +270,6 @@ def fit(
     if ridge is not None:
         found = evidence.of_ridge(modes, ridge)
     else:
-        modes = _resolved(modes)
         gauge = symmetric_root(np.asarray(embedding.m, float).T @ np.asarray(embedding.m, float) / n)
         first = evidence.fit(modes, gauge)
         residual = steps.y - along(_neurons(first, modes) / n)
@@ -297,15 +291,6 @@ def fit(
             stacklevel=2,
         )
     return solution
-
-
-def _resolved(modes: Modes) -> Modes:
-    """The modes that a sample of neurons has as the population has them; what of the drift lies along the
-    others counts as noise.
-    """
-    kept = modes.relative > _RESOLVED
-    drift, left = modes.drift[kept], modes.drift[~kept]
-    return Modes(modes.values[kept], modes.neurons[:, kept], drift, modes.rest + left.T @ left, modes.steps)
 
 
 def _carried(modes: Modes, prior, noise, drift) -> float:
