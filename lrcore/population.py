@@ -105,7 +105,8 @@ def fit(
 
     **Returns** the density, and the record of the flow's training (None where none was trained).
 
-    **Raises** `ValueError` for an unknown kind, and what `Flow.fit` raises.
+    **Raises** `ValueError` for an unknown kind, for coordinates that depend linearly on others, and what
+    `Flow.fit` raises.
 
     Source: ours; BIC: Schwarz (1978), Annals of Statistics 6, 461.
 
@@ -117,7 +118,15 @@ def fit(
     x = np.asarray(checks.array("samples", samples, ("neuron", "dim")), float)
     if kind not in ("best", *KINDS):
         raise ValueError(f"kind: expected 'best', 'flow', 'mixture' or 'gaussian', got {kind!r}")
-    shift, root = x.mean(axis=0), np.linalg.cholesky(np.cov(x.T).reshape(2 * x.shape[1:]))
+    shift, spread = x.mean(axis=0), x.std(axis=0)
+    scaled = (x - shift) / np.where(spread > 0, spread, 1) / np.sqrt(max(len(x), 1))
+    rank = np.linalg.matrix_rank(scaled, tol=1e-6)
+    if len(x) <= x.shape[1] or rank < x.shape[1]:
+        raise ValueError(
+            f"samples: expected linearly independent coordinates, got {x.shape[1]} of rank {rank} among "
+            f"{len(x)} neurons: drop the dependent ones, which have no density"
+        )
+    root = np.linalg.cholesky(np.cov(x.T).reshape(2 * x.shape[1:]))
     y = np.linalg.solve(root, (x - shift).T).T
     parts = (jnp.asarray(shift, jnp.float32), jnp.asarray(root, jnp.float32))
     split_key, flow_key = jr.split(key)

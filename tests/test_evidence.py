@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import jax.random as jr
 import numpy as np
 import pytest
 
@@ -344,3 +345,22 @@ def test_the_same_modes_give_the_same_numbers():
     one, other = (evidence.fit(drawn(1), np.eye(2)) for _ in range(2))
     np.testing.assert_array_equal(one.spread, other.spread)
     assert len(one.spread) == 200
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:maxent. the drift of new neurons")
+@pytest.mark.parametrize("rank", [1, 2])
+@pytest.mark.parametrize("noise", [0.1, 0.3])
+def test_bands_of_the_posterior_hold_the_true_drift(rank, noise):
+    """90 % of it, give or take what four networks of 100 neurons can say."""
+    inside = []
+    for seed in range(4):
+        case = known(rank=rank, n=100, noise=noise, trials=30, seed=seed)
+        found = case.fit()
+        x = rates(case)[:: len(case.steps) // 200] / 100
+        drawn = np.stack([x @ found.posterior(jr.key(i)).n for i in range(200)])
+        low, high = np.quantile(drawn, [0.05, 0.95], axis=0)
+        true = x @ case.n
+        inside.append(np.mean((low < true) & (true < high)))
+    print(f"rank {rank}, noise {noise}: {np.mean(inside):.3f} of {np.round(inside, 2)}")
+    assert 0.84 < np.mean(inside) < 0.97

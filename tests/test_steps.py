@@ -331,7 +331,7 @@ BAD = {
     "alpha beyond 1": (
         lambda: refused(alpha=1.5),
         ValueError,
-        r"^alpha: expected dt / tau in \(0, 1\], got 1.5",
+        r"^alpha: expected a number in \(0, 1\], got 1.5",
     ),
     "copies": (lambda: refused(copies=4), ValueError, "^copies: expected a divisor of the 6 trials, got 4"),
     "no copies": (lambda: refused(copies=0), ValueError, "^copies: expected at least 1"),
@@ -359,7 +359,7 @@ MADE_BAD = {
     "other drifts": ({"y": np.zeros((6, 1))}, "^y: expected 2 along the axis 'rank'"),
     "other trials": ({"trial": np.zeros(5, int)}, "^trial: expected 6 along the axis 'step'"),
     "copies": ({"copies": 4}, "^copies: expected a divisor of the 6 steps, got 4"),
-    "alpha": ({"alpha": 2.0}, r"^alpha: expected dt / tau in \(0, 1\], got 2"),
+    "alpha": ({"alpha": 2.0}, r"^alpha: expected a number in \(0, 1\], got 2"),
 }
 
 
