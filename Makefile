@@ -1,5 +1,5 @@
 # `make book` and `make test` need Python >= 3.11, make and the package index; each sets itself up.
-.PHONY: help env book check test pages sync lint types bench clean
+.PHONY: help env book check test pages sync lint types bench identification clean
 
 # Only the machine's name for Python is looked for here; tools/bootstrap.py does the rest.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
@@ -44,6 +44,9 @@ types: env       ## check the types
 
 bench: env       ## timed comparisons; never part of the tests
 	for name in connector backpropagation; do $(RUN) benchmarks/$$name.py || exit 1; done
+
+identification: env ## what is recovered of known laws: the tables of benchmarks/README.md, an hour or so
+	env $(KEEP) OMP_NUM_THREADS=1 JAX_PLATFORMS=cpu $(RUN) benchmarks/identification.py
 
 clean:           ## remove everything that make made
 	rm -rf _build build dist .venv .pytest_cache .ruff_cache *.egg-info

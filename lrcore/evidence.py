@@ -75,8 +75,8 @@ class Evidence(eqx.Module):
     coordinates of `gauge`, in which $\frac1N\sum_im_im_i^\top=I$ and noise is uncorrelated, so that nothing
     depends on the units of z.
 
-    - `power`, `decay`, `spread`, `noise`, `others`: draws (draw,) of a, p, $\sigma$, s and r. `shares`: (rank,), variance
-      of the noise of each coordinate relative to $s^2$.
+    - `power`, `decay`, `spread`, `noise`, `others`: draws (draw,) of a, p, $\sigma$, s and r. `shares`:
+      (rank,), variance of the noise of each coordinate relative to $s^2$.
     - `gauge`: A (rank, rank), from the coordinates of the steps to those of these numbers.
 
     Source: ours. The sampler: Goodman & Weare (2010), Comm. App. Math. Comp. Sci. 5, 65.
@@ -118,8 +118,8 @@ def fit(modes: Modes, gauge: Float[np.ndarray, "rank rank"], shares=None, *, see
 
     Their prior is wide: $p\sim\mathcal N(0.7,0.3^2)$ (a g that falls a little slower than the rates' own
     modes), and $\sigma$ is of the size of g to a factor of $e^{\pm0.8}$. Where the drift says anything these
-    are outvoted. r is there only where the drift asks for it, by Schwarz's criterion. Twelve searches find the
-    optima, from which 48 walkers sample.
+    are outvoted. r is there only where the drift asks for it, by Schwarz's criterion. Twelve searches find
+    the optima, from which 48 walkers sample.
 
     - `gauge`: see `Evidence`; `modes` are those of the steps' own coordinates. `shares`: (rank,), relative
       variances of the noise, equal by default.
