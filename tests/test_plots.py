@@ -151,13 +151,15 @@ def test_matrix_writes_every_number():
 
 @pytest.mark.parametrize("rank", [1, 2, 3])
 @pytest.mark.parametrize("noise", [0.1, 100.0])
-def test_report(rank, noise):
+@pytest.mark.parametrize("white", [False, True], ids=["measured", "white"])
+@pytest.mark.filterwarnings("ignore:maxent. the drift of new neurons")
+def test_report(rank, noise, white):
     """Any rank, and data that identify nothing."""
     rng = np.random.default_rng(0)
     e = lr.Embedding(rng.normal(size=(40, rank)))
     z = rng.normal(size=(200, rank))
-    steps = lr.Steps(z, None, 0 * z, np.zeros(200, int), alpha=0.1)
-    found = lr.identifiability.report(steps, e, noise=noise)
+    steps = lr.Steps(z, None, np.tanh(z) + 0.1 * rng.normal(size=z.shape), np.zeros(200, int), alpha=0.1)
+    found = lr.identifiability.report(steps, e, noise=noise, size=1.0 if white else None)
     figure = plots.identified(found)
     titles = [ax.get_title() for ax in figure.axes if ax.axison]
     assert titles[0] == f"{found.modes} modes identified" and "coverage" in titles

@@ -428,7 +428,7 @@ UNCHECKED = """
     try:
         lr.identifiability.report(latents.steps(), noise=0.1)
     except TypeError as error:
-        assert str(error).startswith("embedding: expected an lr.Embedding, got NoneType"), error
+        assert str(error).startswith("embedding: expected the recorded neurons' lr.Embedding beside"), error
 """
 
 
