@@ -76,12 +76,12 @@ class MaximumEntropy(eqx.Module):
 
         Measured: it is what makes the drift of this network stray from that of its law.
         """
-        return np.sqrt(np.mean(self.evidence.spread**2)) * np.linalg.inv(self.evidence.gauge)
+        return np.median(self.evidence.spread) * np.linalg.inv(self.evidence.gauge)
 
     @property
     def deviation(self) -> float:
-        """Standard deviation of n given e as measured, root mean square over the coordinates, in the unit of
-        n.
+        """Standard deviation of n given e as measured (the median of its draws), root mean square over the
+        coordinates, in the unit of n.
         """
         return float(np.sqrt((self.spread**2).sum() / self.steps.rank))
 
@@ -168,6 +168,8 @@ class MaximumEntropy(eqx.Module):
         draw = int(rng.integers(len(found.power)))
         n, rank = len(modes.neurons), len(found.gauge)
         law = found.power[draw] * modes.relative ** found.decay[draw]
+        # A network that stands for the drift has what other neurons make of it too.
+        law = law + found.others[draw] / np.sqrt(modes.relative)
         if spread is None:
             root = found.spread[draw] * np.eye(rank)
         else:
@@ -176,8 +178,7 @@ class MaximumEntropy(eqx.Module):
             spread = checks.array("spread", spread, ("rank", "rank"), sizes={"rank": rank})
             root = found.gauge @ np.asarray(spread, float)
         prior = law[:, None, None] * np.eye(rank) + root @ root.T / n
-        others = found.others[draw] * modes.values[0] * np.sqrt(modes.relative)
-        noise = others[:, None, None] * np.eye(rank) + found.noise[draw] ** 2 * np.diag(found.shares)
+        noise = np.broadcast_to(found.noise[draw] ** 2 * np.diag(found.shares), prior.shape)
         if embedding is not self.embedding:
             noise = noise * _carried(modes, prior, noise, modes.drift @ found.gauge.T)
         gain = np.linalg.solve(modes.values[:, None, None] * prior + noise, prior)
@@ -348,8 +349,9 @@ def _law(found: Evidence, modes: Modes) -> Float[np.ndarray, "mode rank"]:
 
 def _neurons(found: Evidence, modes: Modes) -> Float[np.ndarray, "neuron rank"]:
     """The mean of the recorded neurons' weights given the drift, in the coordinates of the steps."""
-    law, network, noise = found.parts(modes)
-    gain = ((law + network) / (law + network + noise)).mean(axis=0)
+    # Drift that other neurons make is drift: a network that stands for it has it too.
+    white = (found.noise[:, None] ** 2 * found.shares)[:, None, :]
+    gain = (1 - white / sum(found.parts(modes))).mean(axis=0)
     along = gain * (modes.drift @ found.gauge.T) / np.sqrt(modes.values)[:, None]
     return np.sqrt(len(modes.neurons)) * modes.neurons @ along @ np.linalg.inv(found.gauge).T
 
