@@ -133,6 +133,16 @@ def connect(recording, fold, first):
     return row, network, z
 
 
+def evidence():
+    """The first fold of two sessions, its network by marginal likelihood, and what is known of other
+    neurons.
+    """
+    rows = {}
+    for name in ("T176_2018_05_03", "T223_2019_12_17"):
+        rows[name] = session(name, 1, SESSIONS[name][1])["folds"][0]
+    return rows
+
+
 def identified(solved):
     """What of the connectivity is known: the report, and what a new population is expected to miss."""
     report = lr.identifiability.report(solved)
@@ -231,7 +241,7 @@ def course(fold, network, axes):
 def main():
     warnings.simplefilter("ignore", UserWarning)
     FILE.parent.mkdir(exist_ok=True)
-    for name in sys.argv[1:] or [*SESSIONS, *CONTROLS, "twin"]:
+    for name in sys.argv[1:] or [*SESSIONS, *CONTROLS, "twin", "evidence"]:
         kind = "sessions" if name in SESSIONS else "controls" if name in CONTROLS else name
         held = read()
         if name in (held if kind == name else held.get(kind, {})):
@@ -241,7 +251,7 @@ def main():
             if name in SESSIONS
             else control(name)
             if name in CONTROLS
-            else twin()
+            else {"twin": twin, "evidence": evidence}[name]()
         )
         # Another process may have written meanwhile.
         held = read()

@@ -52,10 +52,16 @@ def _whole_way(recording: lr.Recording) -> None:
     assert ax.get_xlim() == pytest.approx((-extent, extent))
 
 
+# Some eighty neurons do not show the law: the fit says that the mean of others would not carry the flow.
+FEW = pytest.mark.filterwarnings("ignore:maxent. the drift of new neurons:UserWarning")
+
+
+@FEW
 def test_synthetic_session(clicks_session):
     _whole_way(clicks_session().recording)
 
 
+@FEW
 @pytest.mark.data
 def test_real_session():
     if not os.environ.get("LRCORE_DATA"):
