@@ -1,5 +1,7 @@
 """What dynamics determine of the connectivity: the operator from conditional mean to drift, mode by mode."""
 
+import warnings
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -396,8 +398,8 @@ def report(
     - `candidates`: `Steps` of an experiment that could be done, such as other inputs at the same states: what
       it would add.
 
-    Copies of a step count as one, and steps whose residuals are correlated as fewer; the spectrum is that of
-    at most 4,000 explored states.
+    Copies of a step count as one, and steps whose residuals are correlated as fewer, the more of the noise
+    these are; the spectrum is that of at most 4,000 explored states.
 
     **Raises** `ValueError` for a non-positive noise or size, an embedding that does not go with the steps;
     `TypeError` for anything but these.
@@ -422,11 +424,17 @@ def report(
             raise TypeError(
                 "embedding: expected the recorded neurons' lr.Embedding beside the steps, got None"
             )
-        model, activation = fit(model, embedding, activation=activation or "tanh"), activation or "tanh"
+        activation = activation or "tanh"
+        with warnings.catch_warnings():
+            # Nobody samples a population here.
+            warnings.simplefilter("ignore", UserWarning)
+            model = fit(model, embedding, activation=activation)
     steps, embedding, found = model.steps, model.embedding, model.evidence
     scale = float(model.noise if noise is None else _noise(noise))
     n, white = embedding.n_neurons, None if size is None else checks.positive("size", size)
-    share = model.modes.steps / len(steps)
+    # Steps that one of them counts for; noise beyond what was measured is taken to be independent.
+    correlated = steps.measured / model.modes.steps
+    share = 1 / steps.copies / (1 + (correlated - 1) * min(1.0, (model.noise / scale) ** 2))
 
     def known(steps):
         """The spectrum on steps, and the information on its modes under three priors."""
@@ -459,4 +467,4 @@ def report(
     if candidates is not None:
         added = count(known(matched(candidates, embedding)[0])[1][1]) - count(informations[1])
     counts = tuple(count(one) for one in informations)
-    return Report(seen, informations[1], counts, scale, model.modes.steps, steps.rank, words, about, added)
+    return Report(seen, informations[1], counts, scale, share * len(steps), steps.rank, words, about, added)
