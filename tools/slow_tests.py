@@ -1,7 +1,6 @@
 """Write tests/slow.txt, the tests that `make check` leaves out, from the times of a whole run.
 
-make test PYTEST_ADDOPTS=--junitxml=times.xml
-python tools/slow_tests.py times.xml
+`make test PYTEST_ADDOPTS=--junitxml=times.xml` runs them, then `python tools/slow_tests.py times.xml`.
 """
 
 import sys
