@@ -209,6 +209,17 @@ def fraction(name: str, value) -> float:
     return number
 
 
+def root(name: str, value, rank: int):
+    """A root (rank, rank) of a covariance: given as one, or by a standard deviation for every coordinate.
+
+    >>> root("sigma", 2, 2).tolist()
+    [[2.0, 0.0], [0.0, 2.0]]
+    """
+    if np.ndim(value) == 0:
+        return positive(name, value, zero=True) * np.eye(rank)
+    return np.asarray(array(name, value, ("rank", "rank"), sizes={"rank": rank}), float)
+
+
 def varying(name: str, values) -> None:
     """Refuse columns of (row, column) that are constant, but for rounding in float32.
 

@@ -139,10 +139,8 @@ def required(
     noise_key, key = jr.split(key)
     gauge = canonical(network)
     n, g = (np.asarray(part, float) @ gauge.T for part in (network.n, conditional_mean(network.embedding)))
-    if np.ndim(sigma) == 0:
-        root = checks.positive("sigma", sigma, zero=True) * np.eye(network.rank)
-    else:
-        root = np.asarray(checks.array("sigma", sigma, ("rank", "rank"), sizes={"rank": network.rank}), float)
+    root = checks.root("sigma", sigma, network.rank)
+    if np.ndim(sigma):
         # The symmetric one, as roots of one covariance differ between coordinates.
         root = symmetric_root(gauge @ root @ root.T @ gauge.T)
     drawn = g + np.asarray(jr.normal(noise_key, g.shape), float) @ root

@@ -104,8 +104,7 @@ class Connector(ConnectivityDistribution):
         if sigma is not None:
             sigma = checks.positive("sigma", sigma, zero=True)
         tau = checks.positive("tau", tau)
-        if density not in ("best", *population.KINDS):
-            raise ValueError(f"density: expected 'best', 'flow', 'mixture' or 'gaussian', got {density!r}")
+        density = population.named("density", density)
         steps, embedding = maxent.matched(steps, embedding)
         varying = _varying(embedding)
         solution = maxent.fit(steps, embedding, activation=activation, ridge=ridge, progress=progress)

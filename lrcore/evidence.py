@@ -98,11 +98,18 @@ class Evidence(eqx.Module):
         """The variance of the drift along each mode that is law, network and noise: (draw, mode, 1), (draw,
         mode, 1) and (draw, mode, rank).
         """
-        law = self.prior(modes.relative) * modes.values
-        network = (self.spread[:, None] ** 2 / len(modes.neurons)) * modes.values
-        noise = (self.noise[:, None] ** 2 * self.shares)[:, None, :]
-        others = self.others[:, None] * modes.values[0] * np.sqrt(modes.relative)
-        return law[:, :, None], network[:, :, None], noise + others[:, :, None]
+        return self.divided(modes.values, len(modes.neurons))
+
+    def divided(
+        self, values: Float[np.ndarray, " mode"], neurons: int, noise: float = 1.0
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The same of modes of any eigenvalues (mode,) and `neurons`, with `noise` times the measured s."""
+        relative = values / values[0]
+        law = self.prior(relative) * values
+        network = (self.spread[:, None] ** 2 / neurons) * values
+        white = (noise**2 * self.noise[:, None] ** 2 * self.shares)[:, None, :]
+        others = self.others[:, None] * values[0] * np.sqrt(relative)
+        return law[:, :, None], network[:, :, None], white + others[:, :, None]
 
     def degrees_of_freedom(self, modes: Modes) -> tuple[float, float]:
         r"""How many numbers about the law of the weights, and how many about these very neurons, the drift

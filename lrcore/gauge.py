@@ -146,7 +146,7 @@ def signs(m: ArrayLike) -> Float[np.ndarray, " rank"]:
     return np.where((np.asarray(m) ** 3).sum(axis=0) < 0, -1.0, 1.0)
 
 
-def _full_rank(network: LowRankNetwork) -> Float[np.ndarray, "neuron rank"]:
+def _full_rank(network: LowRankNetwork | Embedding) -> Float[np.ndarray, "neuron rank"]:
     """m, by which a gauge is found."""
     m = np.asarray(network.m, float)
     condition = np.linalg.cond(m)
@@ -158,7 +158,7 @@ def _full_rank(network: LowRankNetwork) -> Float[np.ndarray, "neuron rank"]:
     return m
 
 
-def whitening(network: LowRankNetwork) -> Float[np.ndarray, "rank rank"]:
+def whitening(network: LowRankNetwork | Embedding) -> Float[np.ndarray, "rank rank"]:
     r"""The gauge $A$ in which $\frac1N\sum_i m_i m_i^\top=I$; the rotation that is left is the symmetric
     root's.
 

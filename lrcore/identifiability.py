@@ -442,11 +442,8 @@ def report(
         values = seen.values**2 * len(steps) * share
         if white is not None:
             return seen, [(factor * white / scale) ** 2 * values for factor in (0.1, 1, 10)]
-        prior, accident = found.prior(values / values[0]), found.spread[:, None] ** 2 / n * values
-        # In the coordinates of the evidence, the measured noise keeps its shape.
-        noisy = (scale / model.noise) ** 2 * found.noise[:, None, None] ** 2 * found.shares
-        others = found.others[:, None] * values[0] * np.sqrt(values / values[0])
-        gain = (prior * values)[:, :, None] / ((accident + others)[:, :, None] + noisy)
+        law, network, other = found.divided(values, n, scale / model.noise)
+        gain = law / (network + other)
         left = [(1 / (1 + factor**2 * gain)).mean(axis=(0, 2)) for factor in (0.1, 1, 10)]
         return seen, [1 / part - 1 for part in left]
 

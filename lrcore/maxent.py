@@ -17,7 +17,7 @@ from . import checks, evidence
 from .activation import Activation, resolve
 from .checks import ArrayLike, x64
 from .evidence import Evidence, Modes
-from .gauge import symmetric_root
+from .gauge import symmetric_root, whitening
 from .network import Embedding, LowRankNetwork, columns, population_rates
 from .steps import Steps, given
 
@@ -173,10 +173,7 @@ class MaximumEntropy(eqx.Module):
         if spread is None:
             root = found.spread[draw] * np.eye(rank)
         else:
-            if np.ndim(spread) == 0:
-                spread = checks.positive("spread", spread, zero=True) * np.eye(rank)
-            spread = checks.array("spread", spread, ("rank", "rank"), sizes={"rank": rank})
-            root = found.gauge @ np.asarray(spread, float)
+            root = found.gauge @ checks.root("spread", spread, rank)
         prior = law[:, None, None] * np.eye(rank) + root @ root.T / n
         noise = np.broadcast_to(found.noise[draw] ** 2 * np.diag(found.shares), prior.shape)
         if embedding is not self.embedding:
@@ -271,7 +268,7 @@ def fit(
     if ridge is not None:
         found = evidence.of_ridge(modes, ridge)
     else:
-        gauge = symmetric_root(np.asarray(embedding.m, float).T @ np.asarray(embedding.m, float) / n)
+        gauge = whitening(embedding)
         first = evidence.fit(modes, gauge)
         residual = steps.y - along(_neurons(first, modes) / n)
         modes = modes.counted(_independent(residual, steps))
@@ -343,7 +340,13 @@ def _kept(steps: Steps, weights, embedding: Embedding, activation) -> tuple[np.n
 def _law(found: Evidence, modes: Modes) -> Float[np.ndarray, "mode rank"]:
     r"""The coefficient of each mode of $\bar n$, in the coordinates of the evidence."""
     law, network, noise = found.parts(modes)
-    gain = (law / (law + network + noise)).mean(axis=0)
+    return _coefficients((law / (law + network + noise)).mean(axis=0), found, modes)
+
+
+def _coefficients(gain, found: Evidence, modes: Modes) -> Float[np.ndarray, "mode rank"]:
+    """Of n along each mode, where the share `gain` (mode, rank) of the drift is its own, in the coordinates
+    of the evidence.
+    """
     return gain * (modes.drift @ found.gauge.T) / np.sqrt(modes.values)[:, None]
 
 
@@ -352,7 +355,7 @@ def _neurons(found: Evidence, modes: Modes) -> Float[np.ndarray, "neuron rank"]:
     # Drift that other neurons make is drift: a network that stands for it has it too.
     white = (found.noise[:, None] ** 2 * found.shares)[:, None, :]
     gain = (1 - white / sum(found.parts(modes))).mean(axis=0)
-    along = gain * (modes.drift @ found.gauge.T) / np.sqrt(modes.values)[:, None]
+    along = _coefficients(gain, found, modes)
     return np.sqrt(len(modes.neurons)) * modes.neurons @ along @ np.linalg.inv(found.gauge).T
 
 
@@ -432,7 +435,8 @@ def _represent(e, z, u, w, bias, phi):
 def _modes(embedding, activation, steps: Steps, progress=False) -> Modes:
     """The singular system of the rates on the steps, and the drift along it."""
     n, features = embedding.n_neurons, _features(embedding, activation)
-    basis = np.eye(n)
+    # Directions of the neurons' space that are decomposed; None for all.
+    basis = None
     if n > _DENSE:
         # The rates at some of the steps span those at all of them, where they span few dimensions.
         some = steps.thinned(2 * _DENSE)
@@ -441,13 +445,13 @@ def _modes(embedding, activation, steps: Steps, progress=False) -> Modes:
         kept = values > 1e-15 * values[-1]
         if kept.sum() < 0.6 * min(n, len(x)):
             basis = np.linalg.qr(x.T @ vectors[:, kept])[0]
-    whole = len(basis) == basis.shape[1]
+    size = n if basis is None else basis.shape[1]
     # On a processor numpy's product of a matrix with itself takes a fourth of the time of jax's.
     lib = np if jax.default_backend() == "cpu" else jnp
     n_blocks = -(-len(steps) // _BLOCK)
     # A bar that would be gone at once is not shown.
     shown = progress and n_blocks > 20
-    gram, cross = np.zeros((basis.shape[1],) * 2), np.zeros((basis.shape[1], steps.rank))
+    gram, cross = np.zeros((size, size)), np.zeros((size, steps.rank))
     blocks = tqdm(
         _blocks(steps.z, steps.u, steps.y), total=n_blocks, desc="features", disable=not shown, leave=False
     )
@@ -455,12 +459,12 @@ def _modes(embedding, activation, steps: Steps, progress=False) -> Modes:
         # What overflows is refused later, in words.
         with x64(), np.errstate(over="ignore", invalid="ignore"):
             x = lib.asarray(features(*block))
-            x = x if whole else x @ lib.asarray(basis)
+            x = x if basis is None else x @ lib.asarray(basis)
             gram += np.asarray(x.T @ x)
             cross += np.asarray(x.T @ lib.asarray(y))
     values, vectors = _eigen(gram)
-    vectors = vectors if whole else basis @ vectors
-    cross = cross if whole else basis @ cross
+    if basis is not None:
+        vectors, cross = basis @ vectors, basis @ cross
     return Modes.of(values, vectors, cross, steps.y.T @ steps.y, float(len(steps)))
 
 

@@ -117,8 +117,7 @@ def fit(
     2
     """
     x = np.asarray(checks.array("samples", samples, ("neuron", "dim")), float)
-    if kind not in ("best", *KINDS):
-        raise ValueError(f"kind: expected 'best', 'flow', 'mixture' or 'gaussian', got {kind!r}")
+    kind = named("kind", kind)
     shift, spread = x.mean(axis=0), x.std(axis=0)
     scaled = (x - shift) / np.where(spread > 0, spread, 1) / np.sqrt(max(len(x), 1))
     rank = np.linalg.matrix_rank(scaled, tol=1e-6)
@@ -149,11 +148,18 @@ def fit(
             ahead = logs[more] - logs[kind]
             error = ahead.std(ddof=1) / np.sqrt(len(ahead)) if len(ahead) > 2 else np.inf
             kind = more if ahead.mean() > error else kind
-    most = 1 if kind == "gaussian" else _MOST
-    mixture = _gaussians(y, most)
+    # A flow's mixture is never looked at: one Gaussian stands in its place.
+    mixture = _gaussians(y, _MOST if kind == "mixture" else 1)
     if kind != "flow":
         flow, kind = None, "gaussian" if len(mixture[0]) == 1 else "mixture"
     return Population(*parts, flow, *mixture, scores, kind), record
+
+
+def named(name: str, kind: str) -> str:
+    """The kind of density that a function was asked for by its argument `name`; others are refused."""
+    if kind not in ("best", *KINDS):
+        raise ValueError(f"{name}: expected 'best', 'flow', 'mixture' or 'gaussian', got {kind!r}")
+    return kind
 
 
 def _gaussians(y, most: int) -> tuple[Array, Array, Array]:

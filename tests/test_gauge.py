@@ -7,7 +7,7 @@ import jax.random as jr
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
+from strategies import gauges
 
 import lrcore as lr
 from lrcore import compare
@@ -32,19 +32,8 @@ def mixture() -> lr.GaussianMixture:
     return lr.GaussianMixture([0.3, 0.7], rng.normal(size=(2, 6)), covariances, n_inputs=1, bias=True)
 
 
-def gauges():
-    """A with condition number up to 100."""
-
-    def build(values):
-        seed, spread, size = values
-        left, right = (np.linalg.qr(x)[0] for x in np.random.default_rng(seed).normal(size=(2, 2, 2)))
-        return size * (left * np.geomspace(1, spread, 2)) @ right
-
-    return st.tuples(st.integers(0, 2**31), st.floats(1, 100), st.floats(0.1, 10)).map(build)
-
-
 @settings(max_examples=200, deadline=None)
-@given(gauges())
+@given(gauges(100, 0.1, 10))
 def test_networks_and_their_latents(gauge):
     """Rates, J, invariants and distances are those of the network; alignment and canonical gauge undo A."""
     with x64():
@@ -78,7 +67,7 @@ def test_networks_and_their_latents(gauge):
 
 
 @settings(max_examples=50, deadline=None)
-@given(gauges())
+@given(gauges(100, 0.1, 10))
 def test_distributions(gauge):
     """Closed form for a mixture, carried back for any other; drift, conditional mean and density go along."""
     with x64():
@@ -109,7 +98,7 @@ def unmoved(measure) -> float:
 
 
 @settings(max_examples=50, deadline=None)
-@given(gauges(), gauges())
+@given(gauges(100, 0.1, 10), gauges(100, 0.1, 10))
 def test_distances(one, other):
     """Between mixtures, and between the neurons of networks, each in coordinates of its own."""
     with x64():

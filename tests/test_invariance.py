@@ -4,7 +4,7 @@ import jax.random as jr
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
+from strategies import gauges
 
 import lrcore as lr
 from lrcore import clusters, compare, flowfield, identifiability
@@ -14,17 +14,6 @@ from lrcore.gauge import canonical, invariants, transform
 P = lr.systems.quadstable()
 NETWORK, OTHER = (P.sample(jr.key(seed), 200) for seed in (0, 1))
 STATES = np.asarray(lr.systems.grid(7))
-
-
-def gauges():
-    """A of size a hundredth to a hundred, with condition number up to 10."""
-
-    def build(values):
-        seed, spread, size = values
-        left, right = (np.linalg.qr(x)[0] for x in np.random.default_rng(seed).normal(size=(2, 2, 2)))
-        return size * (left * np.geomspace(1, spread, 2)) @ right
-
-    return st.tuples(st.integers(0, 2**31), st.floats(1, 10), st.floats(0.01, 100)).map(build)
 
 
 def counts(gauge):
@@ -80,7 +69,7 @@ LONG = ("compare.distance", "counts of clusters.required", "flowfield.fixed_poin
     "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in REPORTED]
 )
 @settings(max_examples=4, deadline=None)
-@given(gauge=gauges())
+@given(gauge=gauges(10, 0.01, 100))
 def test_in_other_coordinates(name, gauge):
     with x64():
         if name not in HERE:
