@@ -10,6 +10,10 @@ from jaxtyping import Float
 _DRAWS = 200
 # Steepest fall of the prior of g that is looked at.
 _STEEPEST = 5.0
+# Steps towards the covariance of n given e.
+_CLIMBS = 100
+# Standard deviation, before the drift is seen, of the log of the variance of n given e over the power of g.
+_SPREADS = 2.3
 # Parts of v below this share of the drift's power are rounding errors.
 _ROUNDING = 1e-32
 
@@ -72,12 +76,12 @@ class Evidence(eqx.Module):
 
     Its last part is of neurons that were not recorded: their drift falls more slowly than the modes of those
     that were. a, p, $\sigma$, s and r are drawn from their posterior. Made by `fit`; the numbers stand in the
-    coordinates of `gauge`, in which $\frac1N\sum_im_im_i^\top=I$ and noise is uncorrelated, so that nothing
-    depends on the units of z.
+    coordinates of `gauge`, so that nothing depends on the units of z.
 
     - `power`, `decay`, `spread`, `noise`, `others`: draws (draw,) of a, p, $\sigma$, s and r. `shares`:
       (rank,), variance of the noise of each coordinate relative to $s^2$.
-    - `gauge`: A (rank, rank), from the coordinates of the steps to those of these numbers.
+    - `gauge`: A (rank, rank), from the coordinates of the steps to those of these numbers, in which noise is
+      uncorrelated and n given e varies alike in all directions.
 
     Source: ours. The sampler: Goodman & Weare (2010), Comm. App. Math. Comp. Sci. 5, 65.
     """
@@ -124,7 +128,7 @@ def fit(modes: Modes, gauge: Float[np.ndarray, "rank rank"], shares=None, *, see
     r"""The numbers of `Evidence` from the modes of the drift.
 
     Their prior is wide: $p\sim\mathcal N(0.7,0.3^2)$ (a g that falls a little slower than the rates' own
-    modes), and $\sigma$ is of the size of g to a factor of $e^{\pm0.8}$. Where the drift says anything these
+    modes), and $\sigma$ is of the size of g to a factor of $e^{\pm1.15}$. Where the drift says anything these
     are outvoted. r is there only where the drift asks for it, by Schwarz's criterion. Twelve searches find
     the optima, from which 48 walkers sample.
 
@@ -168,6 +172,36 @@ def fit(modes: Modes, gauge: Float[np.ndarray, "rank rank"], shares=None, *, see
     )
 
 
+def coordinates(
+    found: Evidence, modes: Modes, noise: Float[np.ndarray, "rank rank"]
+) -> tuple[Float[np.ndarray, "rank rank"], Float[np.ndarray, " rank"]]:
+    r"""Coordinates in which n given e varies alike in all directions and noise is uncorrelated: their gauge,
+    and the variances of the noise there.
+
+    The covariance of n given e is found by expectation-maximisation from the drift along the modes, with the
+    numbers of `found` and the covariance of the noise (rank, rank) of the steps. Where the drift tells little
+    of it, n varies alike in the coordinates of `found`.
+    """
+    noise = found.gauge @ noise @ found.gauge.T
+    rank, power = len(noise), np.median(found.power) * modes.relative ** np.median(found.decay)
+    eye, scale = np.eye(rank), np.median(found.spread) ** 2 / len(modes.neurons)
+    along = modes.drift @ found.gauge.T / np.sqrt(modes.values)[:, None]
+    rest = noise / modes.values[:, None, None]
+    rest = rest + (power + np.median(found.others) / np.sqrt(modes.relative))[:, None, None] * eye
+    shape = eye
+    for _ in range(_CLIMBS):
+        gain = scale * shape @ np.linalg.inv(scale * shape + rest)
+        mean = np.einsum("jkl,jl->jk", gain, along)
+        second = mean.T @ mean + (scale * (shape - gain @ shape)).sum(axis=0)
+        # As if as many modes more as there are coordinates had varied alike in all directions.
+        shape = (second / scale + rank * eye) / (len(along) + rank)
+    gauge = np.linalg.inv(np.linalg.cholesky(shape * rank / np.trace(shape))) @ found.gauge
+    variances, axes = np.linalg.eigh(
+        gauge @ np.linalg.inv(found.gauge) @ noise @ np.linalg.inv(found.gauge).T @ gauge.T
+    )
+    return axes.T @ gauge, np.maximum(variances, 1e-4 * variances.max()) + 1e-300
+
+
 def of_ridge(modes: Modes, ridge: float) -> Evidence:
     r"""A ridge $\rho$ as what it assumes: $p=0$, all weights part of the law, $a=s^2/(\rho N)$, with the
     noise s that it leaves.
@@ -198,45 +232,44 @@ class _Target(eqx.Module):
     def _prior(self, x) -> tuple:
         """Standardised: decay, log of the variance of n given e over the power of g, and log of r over a."""
         log_sizes = np.log(np.exp(self.relative).sum() / self.neurons)
-        spread = (x[..., 2] - x[..., 0] - log_sizes) / 1.6
+        spread = (x[..., 2] - x[..., 0] - log_sizes) / _SPREADS
         return (x[..., 1] - 0.7) / 0.3, spread, self.others * (x[..., 4] - x[..., 0] + 16) / 8
 
-    def slope(self, x) -> tuple[float, np.ndarray]:
-        """Minus the log posterior and its gradient, for one x (5,)."""
-        relative = np.exp(self.relative)
-        law = np.exp(x[0] + (1 + x[1]) * self.relative)
-        network, noise = np.exp(x[2]) * relative, np.exp(x[3]) * self.shares
-        others = self.others * np.exp(x[4] + self.relative / 2)
-        total = (law + network + others)[:, None] + noise
-        beyond = self.steps - len(relative)
+    def _terms(self, x) -> tuple:
+        """Minus the log posterior, up to the prior's part, of each x (..., 5), with the variance of the law,
+        the network, others (..., mode) and the noise (..., rank), and the share of the drift in its variance
+        (..., mode, rank).
+        """
+        law = np.exp(x[..., :1] + (1 + x[..., 1:2]) * self.relative)
+        network = np.exp(x[..., 2:3] + self.relative)
+        others = np.exp(x[..., 4:5] + self.relative / 2) if self.others else 0 * network
+        noise = np.exp(x[..., 3:4]) * self.shares
+        total = (law + network + others)[..., None] + noise[..., None, :]
+        beyond = (self.steps - len(self.relative)) * len(self.shares) * x[..., 3] + (self.rest / noise).sum(
+            -1
+        )
         fit = self.drift / total
-        value = np.log(total).sum() + fit.sum() + beyond * len(noise) * x[3] + (self.rest / noise).sum()
-        change = (1 - fit) / total
-        along = change.sum(axis=1)
-        at_noise = (change.sum(axis=0) * noise).sum() + beyond * len(noise) - (self.rest / noise).sum()
+        value = 0.5 * ((np.log(total) + fit).sum(axis=(-1, -2)) + beyond)
+        return value, law, network, others, noise, (1 - fit) / total
+
+    def slope(self, x: Float[np.ndarray, "5"]) -> tuple[float, np.ndarray]:
+        """Minus the log posterior and its gradient."""
+        value, law, network, others, noise, change = self._terms(x)
+        along, beyond = change.sum(axis=1), self.steps - len(self.relative)
+        at_noise = change.sum(axis=0) @ noise + beyond * len(noise) - (self.rest / noise).sum()
         steeper = along @ (law * self.relative)
         gradient = 0.5 * np.array([along @ law, steeper, along @ network, at_noise, along @ others])
         decay, spread, share = self._prior(x)
         share_slope = self.others * share / 8
-        gradient += [-spread / 1.6 - share_slope, decay / 0.3, spread / 1.6, 0, share_slope]
-        return 0.5 * (value + decay**2 + spread**2 + share**2), gradient
+        gradient += [-spread / _SPREADS - share_slope, decay / 0.3, spread / _SPREADS, 0, share_slope]
+        return float(value + 0.5 * (decay**2 + spread**2 + share**2)), gradient
 
     def log(self, x: Float[np.ndarray, "walker 5"]) -> Float[np.ndarray, " walker"]:
-        """The log posterior of many."""
-        law = np.exp(x[:, :1] + (1 + x[:, 1:2]) * self.relative)
-        network = np.exp(x[:, 2:3] + self.relative)
-        if self.others:
-            network += np.exp(x[:, 4:5] + self.relative / 2)
-        value = np.zeros(len(x))
-        for drift, rest, share in zip(self.drift.T, self.rest, self.shares, strict=True):
-            noise = share * np.exp(x[:, 3])
-            total = law + network + noise[:, None]
-            value += np.log(total).sum(axis=1) + (drift / total).sum(axis=1)
-            value += (self.steps - len(drift)) * x[:, 3] + rest / noise
+        """The log posterior of many, within the bounds of what is looked at."""
         decay, spread, share = self._prior(x)
         outside = (x[:, 1] < 0) | (x[:, 1] > _STEEPEST) | (x[:, 3] < np.log(_ROUNDING))
         outside |= (x[:, 2] < -90) | (self.others & (x[:, 4] < -90))
-        return np.where(outside, -np.inf, -0.5 * (value + decay**2 + spread**2 + share**2))
+        return np.where(outside, -np.inf, -self._terms(x)[0] - 0.5 * (decay**2 + spread**2 + share**2))
 
 
 def _search(target: _Target, rng) -> tuple[float, np.ndarray]:
@@ -250,7 +283,7 @@ def _search(target: _Target, rng) -> tuple[float, np.ndarray]:
     return float(best.fun), best.x
 
 
-def _walk(target: _Target, optima, rng, steps: int = 240) -> Float[np.ndarray, "draw 5"]:
+def _walk(target: _Target, optima, rng, steps: int = 480) -> Float[np.ndarray, "draw 5"]:
     """Draws of the posterior by the stretch move: half of the walkers step along lines to the other half."""
     values = np.array([value for value, _ in optima])
     weights = np.exp(values.min() - values)
@@ -271,7 +304,7 @@ def _walk(target: _Target, optima, rng, steps: int = 240) -> Float[np.ndarray, "
             taken = np.log(rng.random(half)) < free * np.log(stretch) + new - value[mine]
             walkers[mine] = np.where(taken[:, None], proposed, walkers[mine])
             value[mine] = np.where(taken, new, value[mine])
-        if step >= steps // 3 and step % 8 == 0:
+        if step >= steps // 3 and step % 16 == 0:
             kept.append(walkers.copy())
     draws = np.concatenate(kept)
     return draws[rng.permutation(len(draws))[:_DRAWS]]

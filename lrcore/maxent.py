@@ -108,16 +108,22 @@ class MaximumEntropy(eqx.Module):
         """
         left, size = self._uncertainty()
         modes = self.modes
-        network = 2 * np.mean(self.evidence.spread**2) * len(self.evidence.gauge) / len(modes.neurons)
+        network = 2 * np.mean(self.evidence.spread**2) * (self._to_white() ** 2).sum() / len(modes.neurons)
         off = modes.values @ (left + network)
         return float(np.sqrt(off / (modes.values @ (size + left))))
 
     def _uncertainty(self) -> tuple[Float[np.ndarray, " mode"], Float[np.ndarray, " mode"]]:
-        """Expected square error of each mode of g, and its square as found, summed over coordinates."""
+        """Expected square error of each mode of g, and its square as found, summed over the coordinates in
+        which the neurons' m is white.
+        """
         law, network, noise = self.evidence.parts(self.modes)
         prior = self.evidence.prior(self.modes.relative)[:, :, None]
-        left = (prior * (network + noise) / (law + network + noise)).mean(axis=0).sum(axis=1)
-        return left, (_law(self.evidence, self.modes) ** 2).sum(axis=1)
+        left = (prior * (network + noise) / (law + network + noise)).mean(axis=0)
+        white = self._to_white()
+        return left @ (white**2).sum(axis=0), ((_law(self.evidence, self.modes) @ white.T) ** 2).sum(axis=1)
+
+    def _to_white(self) -> Float[np.ndarray, "rank rank"]:
+        return whitening(self.embedding) @ np.linalg.inv(self.evidence.gauge)
 
     def conditional_mean(self, e: ArrayLike) -> Float[Array, "... rank"]:
         r"""$\bar n(e)$ at any embedding: an `Embedding` or an array (..., embedding) of the columns (m, b,
@@ -268,12 +274,13 @@ def fit(
     if ridge is not None:
         found = evidence.of_ridge(modes, ridge)
     else:
-        gauge = whitening(embedding)
-        first = evidence.fit(modes, gauge)
-        residual = steps.y - along(_neurons(first, modes) / n)
+        found = evidence.fit(modes, whitening(embedding))
+        residual = steps.y - along(_neurons(found, modes) / n)
         modes = modes.counted(_independent(residual, steps))
-        values, axes = np.linalg.eigh(gauge @ np.cov(residual.T).reshape(2 * gauge.shape[:1]) @ gauge.T)
-        found = evidence.fit(modes, axes.T @ gauge, np.maximum(values, 1e-4 * values.max()) + 1e-300)
+        noise = np.cov(residual.T).reshape(2 * found.gauge.shape[:1])
+        # The covariances of n given e and of noise decide the coordinates, and are found in some: twice over.
+        for _ in range(2):
+            found = evidence.fit(modes, *evidence.coordinates(found, modes, noise))
     back = np.linalg.inv(found.gauge).T
     # w = X V (law / lambda) / sqrt(N), with the eigenvalue of all steps, of which `modes` counts some.
     share = modes.steps / len(steps)

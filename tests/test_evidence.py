@@ -366,3 +366,15 @@ def test_bands_of_the_posterior_hold_the_true_drift(rank, noise):
         inside.append(np.mean((low < true) & (true < high)))
     print(f"rank {rank}, noise {noise}: {np.mean(inside):.3f} of {np.round(inside, 2)}")
     assert 0.84 < np.mean(inside) < 0.97
+
+
+@pytest.mark.parametrize("sd", [(2.0, 0.5), (1.0, 1.0, 0.3)])
+def test_spread_is_measured_along_each_direction(sd):
+    """Where n given e varies alike in all directions and m does not, or the other way round."""
+    rank = len(sd)
+    case = known(rank=rank, law=lambda rng, shape: rng.normal(size=shape) @ np.diag(sd))
+    moved = lr.gauge.transform(case.steps, np.diag(sd)), lr.gauge.transform(case.embedding, np.diag(sd))
+    for found, true in ((case.fit(), np.diag(sd)), (maxent.fit(*moved), np.diag(sd) ** 2)):
+        covariance = found.spread @ found.spread.T
+        back = np.linalg.inv(true)
+        np.testing.assert_allclose(np.sqrt(np.diag(back @ covariance @ back.T)), 1, atol=0.15)
