@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 # Draws of the four numbers that are kept.
-_DRAWS = 200
+_DRAWS = 240
 # Steepest fall of the prior of g that is looked at.
 _STEEPEST = 5.0
 # Steps towards the covariance of n given e.
@@ -279,11 +279,15 @@ def _search(target: _Target, rng) -> tuple[float, np.ndarray]:
     noise = np.log(1e-20) * rng.random() - np.log(target.steps)
     start = [2 * rng.normal() - 1, rng.uniform(0.2, 2), rng.uniform(-12, 0), noise, rng.uniform(-35, -10)]
     bounds = [(-30.0, 30.0), (0.0, _STEEPEST), (-80.0, 30.0), (np.log(_ROUNDING), 5.0), (-80.0, 30.0)]
-    best = minimize(target.slope, np.array(start), jac=True, method="L-BFGS-B", bounds=bounds)
-    return float(best.fun), best.x
+    exact = {"ftol": 1e-13, "gtol": 1e-8}
+    best = minimize(
+        target.slope, np.array(start), jac=True, method="L-BFGS-B", bounds=bounds, options=exact
+    )
+    # Rounded, so that the walk starts from the same place whatever coordinates and precision z came in.
+    return float(best.fun), best.x.round(3)
 
 
-def _walk(target: _Target, optima, rng, steps: int = 480) -> Float[np.ndarray, "draw 5"]:
+def _walk(target: _Target, optima, rng, steps: int = 720) -> Float[np.ndarray, "draw 5"]:
     """Draws of the posterior by the stretch move: half of the walkers step along lines to the other half."""
     values = np.array([value for value, _ in optima])
     weights = np.exp(values.min() - values)

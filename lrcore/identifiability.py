@@ -292,6 +292,19 @@ def determined_orders(activation: Activation, bias: float = 0.0, *, most: int = 
     return tuple(int(k) for k in orders[: most + 1] if abs(found[k]) > 1e-9 * np.abs(found).max())
 
 
+def _mixed(first: Steps, second: Steps, counted, most: int = 4000) -> tuple[np.ndarray, np.ndarray]:
+    """States and inputs of two sets of steps, in proportion to how many each counts for."""
+    total = min(len(first) + len(second), most)
+    some = max(round(total * counted[0] / sum(counted)), 1)
+    rows = [
+        np.linspace(0, len(steps) - 1, number).round().astype(int)
+        for steps, number in ((first, some), (second, max(total - some, 1)))
+    ]
+    pairs = ((first.z, second.z), (first.u, second.u))
+    z, u = (np.concatenate([a[rows[0]], b[rows[1]]]) for a, b in pairs)
+    return z, u
+
+
 def _noise(noise) -> float:
     try:
         if noise is not None:
@@ -368,6 +381,7 @@ class Report(eqx.Module):
             f"tenth of their prior ({narrow} with one ten times narrower, {wide} with one ten times wider)",
             f"partly       {self.partly} more, better than by their prior",
             "free         every other function of e; clusters and tails of n given e",
+            "assumed      leak (tau) and origin of z: another leak or origin has other weights",
         ]
         if self.added is not None:
             lines.append(f"candidates   would add {self.rank * self.added} numbers")
@@ -396,7 +410,7 @@ def report(
       is the one that the data measure, see `lr.evidence`: nothing is left to choose, and the spread of n
       given e, which hides the law as noise does, is counted as well.
     - `candidates`: `Steps` of an experiment that could be done, such as other inputs at the same states: what
-      it would add.
+      they would add to those at hand.
 
     Copies of a step count as one, and steps whose residuals are correlated as fewer, the more of the noise
     these are; the spectrum is that of at most 4,000 explored states.
@@ -436,10 +450,12 @@ def report(
     correlated = steps.measured / model.modes.steps
     share = 1 / steps.copies / (1 + (correlated - 1) * min(1.0, (model.noise / scale) ** 2))
 
-    def known(steps):
-        """The spectrum on steps, and the information on its modes under three priors."""
-        seen = spectrum(embedding, *steps.explored(), activation=activation)
-        values = seen.values**2 * len(steps) * share
+    def known(states, inputs, count):
+        """The spectrum on states, and what `count` independent steps there say of its modes, under three
+        priors.
+        """
+        seen = spectrum(embedding, states, inputs, activation=activation)
+        values = seen.values**2 * count
         if white is not None:
             return seen, [(factor * white / scale) ** 2 * values for factor in (0.1, 1, 10)]
         law, network, other = found.divided(values, n, scale / model.noise)
@@ -450,7 +466,7 @@ def report(
     def count(information):
         return int((information >= _IDENTIFIED).sum())
 
-    seen, informations = known(steps)
+    seen, informations = known(*steps.explored(), share * len(steps))
     if white is None:
         decay = np.mean(found.decay)
         words = (
@@ -462,6 +478,10 @@ def report(
         about = 0.0
     added = None
     if candidates is not None:
-        added = count(known(matched(candidates, embedding)[0])[1][1]) - count(informations[1])
+        more = matched(candidates, embedding)[0]
+        counted = share * len(steps), share * steps.copies * more.measured
+        both = count(known(*_mixed(steps, more, counted), sum(counted))[1][1])
+        # More data never say less; of other states, some 4,000 may seem to.
+        added = max(both - count(informations[1]), 0)
     counts = tuple(count(one) for one in informations)
     return Report(seen, informations[1], counts, scale, share * len(steps), steps.rank, words, about, added)

@@ -97,6 +97,9 @@ class MaximumEntropy(eqx.Module):
     def error(self) -> float:
         r"""How far $\bar n$ is expected to be from g at neurons that were not recorded:
         $\sqrt{\mathbb E\|\bar n-g\|^2/\mathbb E\|g\|^2}$. At 1 the drift says nothing about new neurons.
+
+        Of g only the part that rates at the visited states can show is meant: what no drift shows, such as
+        the even part for tanh without biases, is 0 in $\bar n$, and its size is not known.
         """
         left, size = self._uncertainty()
         return float(np.sqrt(left.sum() / (size.sum() + left.sum())))
@@ -208,7 +211,8 @@ class MaximumEntropy(eqx.Module):
                 f"{self.modes.steps:,.0f} independent steps, noise {self.noise:.3g}",
                 f"numbers      {law:.0f} about the law of n given e, {network:.0f} about these neurons",
                 f"spread       {self.deviation:.2g} of n given e, 90 % interval {low:.2g} to {high:.2g}",
-                f"new neurons  g to {self.error:.0%}, their drift to {self.drift_error:.0%}",
+                f"new neurons  g, as far as drift shows it, to {self.error:.0%}; their drift to "
+                f"{self.drift_error:.0%}",
             ]
         )
 

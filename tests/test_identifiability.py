@@ -374,10 +374,22 @@ def test_inputs_open_dimensions():
     u = rng.normal(size=(1200, 1))
     before = report(at(z, 0 * u), e, noise=0.1, size=1.0, candidates=at(z, u))
     after = report(at(z, u), e, noise=0.1, size=1.0)
-    assert before.added == after.modes - before.modes >= 3
+    both = report(at(np.tile(z, (2, 1)), np.concatenate([0 * u, u])), e, noise=0.1, size=1.0)
+    assert before.added == both.modes - before.modes >= 3
     assert f"would add {before.added} numbers" in repr(before)
     assert before.captured(np.asarray(e.m[:, 0])) > 0.99 > before.captured(np.asarray(e.m[:, 0]) ** 2)
     assert after.added is None and "candidates" not in repr(after)
+
+
+@pytest.mark.parametrize("count", [1, 40, 1200, 20000])
+def test_more_of_the_same_adds_to_what_there_is(count):
+    """Candidates come to the steps at hand: a few of the same kind add nothing, and never less."""
+    e = lr.systems.quadstable().sample(jr.key(0), 100).embedding
+    z = np.random.default_rng(0).normal(size=(1200 + count, 2))
+    found = report(at(z[:1200]), e, noise=0.1, size=1.0, candidates=at(z[1200:]))
+    both = report(at(z), e, noise=0.1, size=1.0)
+    assert found.added >= 0
+    assert abs(found.added - (both.modes - found.modes)) <= 1
 
 
 def test_padding_is_not_visited():
