@@ -6,6 +6,8 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
+from .modes import Modes
+
 # Draws of the four numbers that are kept.
 _DRAWS = 240
 # Steepest fall of the prior of g that is looked at.
@@ -16,52 +18,6 @@ _CLIMBS = 100
 _SPREADS = 2.3
 # Parts of v below this share of the drift's power are rounding errors.
 _ROUNDING = 1e-32
-
-
-class Modes(eqx.Module):
-    r"""The rates of the neurons at the visited steps, mode by mode:
-    $X_{ti}=\phi(h_i(t))=\sqrt N\sum_j\sqrt{\lambda_j}\,u_{tj}V_{ij}$, and the drift along each.
-
-    - `values`: $\lambda_j$ (mode,), falling: the eigenvalues of $\frac1NXX^\top$. `neurons`: $V$ (neuron,
-      mode).
-    - `drift`: $c=u^\top Y$ (mode, rank). `rest`: $Y^\top Y-c^\top c$ (rank, rank), what of the drift lies
-      outside all modes.
-    - `steps`: T, how many independent measurements the sums above count for.
-    """
-
-    values: Float[np.ndarray, " mode"]
-    neurons: Float[np.ndarray, "neuron mode"]
-    drift: Float[np.ndarray, "mode rank"]
-    rest: Float[np.ndarray, "rank rank"]
-    steps: float
-
-    @classmethod
-    def of(cls, values, vectors, cross, power, steps: float) -> "Modes":
-        """From eigenvalues (mode,) and eigenvectors (neuron, mode) of $X^\top X$, $X^\top Y$ and
-        $Y^\top Y$.
-        """
-        values, vectors = values[::-1], vectors[:, ::-1]
-        # Below this an eigenvalue of a sum of squares is rounding error.
-        kept = values > 1e-14 * values[0]
-        kept[int(steps) :] = False
-        values, vectors = values[kept], vectors[:, kept]
-        drift = vectors.T @ cross / np.sqrt(values)[:, None]
-        return cls(values / len(vectors), vectors, drift, power - drift.T @ drift, steps)
-
-    @property
-    def relative(self) -> Float[np.ndarray, " mode"]:
-        r"""$\lambda_j/\lambda_1$."""
-        return self.values / self.values[0]
-
-    def counted(self, share: float) -> "Modes":
-        """The same modes, of which only a share of the steps are independent measurements."""
-        return Modes(
-            share * self.values,
-            self.neurons,
-            np.sqrt(share) * self.drift,
-            share * self.rest,
-            share * self.steps,
-        )
 
 
 class Evidence(eqx.Module):
@@ -280,9 +236,7 @@ def _search(target: _Target, rng) -> tuple[float, np.ndarray]:
     start = [2 * rng.normal() - 1, rng.uniform(0.2, 2), rng.uniform(-12, 0), noise, rng.uniform(-35, -10)]
     bounds = [(-30.0, 30.0), (0.0, _STEEPEST), (-80.0, 30.0), (np.log(_ROUNDING), 5.0), (-80.0, 30.0)]
     exact = {"ftol": 1e-13, "gtol": 1e-8}
-    best = minimize(
-        target.slope, np.array(start), jac=True, method="L-BFGS-B", bounds=bounds, options=exact
-    )
+    best = minimize(target.slope, np.array(start), jac=True, method="L-BFGS-B", bounds=bounds, options=exact)
     # Rounded, so that the walk starts from the same place whatever coordinates and precision z came in.
     return float(best.fun), best.x.round(3)
 

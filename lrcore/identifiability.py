@@ -14,7 +14,8 @@ from .checks import ArrayLike, x64
 from .connector import Connector
 from .distributions import GaussianMixture
 from .maxent import MaximumEntropy, fit, matched
-from .network import Embedding, columns, population_rates
+from .modes import rates
+from .network import Embedding, columns
 from .steps import Steps
 
 # Nodes for each coordinate of a quadrature over one, two or three: the rule's error falls geometrically with
@@ -89,8 +90,8 @@ class Spectrum(eqx.Module):
         count = checks.count("count", count, least=0)
         if count > len(self.values):
             raise ValueError(f"count: expected at most the {len(self.values)} modes there are, got {count}")
-        rates = _rates(e, self.states, self.inputs, self.bias, self.activation)
-        return rates.T @ (self.images[:, :count] / (self.values[:count] * len(self.states)))
+        seen = _rates(e, self.states, self.inputs, self.bias, self.activation)
+        return seen.T @ (self.images[:, :count] / (self.values[:count] * len(self.states)))
 
     def information(
         self, noise, *, steps: int | None = None, size: float = 1.0
@@ -243,14 +244,12 @@ def _nodes(embedding, shares, nodes: int | None) -> tuple[np.ndarray, np.ndarray
 
 def _rates(e, states, inputs, bias, activation) -> np.ndarray:
     """phi(h), (state, node) in float64."""
-    with x64():
-        e, states, inputs = (jnp.asarray(part) for part in (e, states, inputs))
-        rates = np.asarray(population_rates(e, states, inputs, bias=bias, phi=resolve(activation)))
-    if not np.isfinite(rates).all():
+    found = np.asarray(rates(e, states, inputs, bias=bias, activation=activation))
+    if not np.isfinite(found).all():
         raise FloatingPointError(
             "rates are not finite on these states: the activation overflows; check units"
         )
-    return rates
+    return found
 
 
 def determined_orders(activation: Activation, bias: float = 0.0, *, most: int = 7) -> tuple[int, ...]:

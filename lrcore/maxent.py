@@ -4,27 +4,22 @@ posterior.
 
 import contextlib
 import warnings
-from collections.abc import Callable, Iterator
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
-from tqdm import tqdm
 
 from . import checks, evidence
 from .activation import Activation, resolve
 from .checks import ArrayLike, x64
-from .evidence import Evidence, Modes
+from .evidence import Evidence
 from .gauge import symmetric_root, whitening
+from .modes import Modes, blocks, measured, rates
 from .network import Embedding, LowRankNetwork, columns, population_rates
 from .steps import Steps, given
 
-# Steps whose features are held at once: 4,096 of 1,000 neurons are 33 MB in float64.
-_BLOCK = 4096
-# Neurons up to which the whole matrix X^T X is decomposed.
-_DENSE = 2000
 # States that may stand for all steps in the sum over them, where there are ten times as many.
 _KEPT = 2000
 # A new population whose drift is expected to be this far off, relative to the drift, is warned of.
@@ -171,7 +166,9 @@ class MaximumEntropy(eqx.Module):
         found = self.evidence
         embedding, modes = embedding or self.embedding, self.modes
         if embedding is not self.embedding:
-            modes = _modes(embedding, self.activation, self.steps).counted(self.modes.steps / len(self.steps))
+            modes = measured(self.steps, embedding, self.activation).counted(
+                self.modes.steps / len(self.steps)
+            )
         # Numpy's generator, as jax would compile one for every number of modes.
         rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
         draw = int(rng.integers(len(found.power)))
@@ -265,14 +262,16 @@ def fit(
         raise ValueError(
             f"steps: expected at least three, to tell drift from noise, got {steps.measured}: give `ridge`"
         )
-    modes = _modes(embedding, activation, steps, progress).counted(1 / steps.copies)
-    features = _features(embedding, activation)
-    n = len(modes.neurons)
+    modes = measured(steps, embedding, activation, progress=progress).counted(1 / steps.copies)
+    n, e, bias = len(modes.neurons), embedding.array, embedding.d is not None
 
     def along(coefficients):
         """X (neuron-side coefficients) at all steps, block by block."""
         return np.concatenate(
-            [np.asarray(features(*block)) @ coefficients for block in _blocks(steps.z, steps.u)]
+            [
+                np.asarray(rates(e, *block, bias=bias, activation=activation)) @ coefficients
+                for block in blocks(steps.z, steps.u)
+            ]
         )
 
     if ridge is not None:
@@ -320,9 +319,14 @@ def _sum(e, z, u, w, embedding: Embedding, activation):
     r"""$\sum_tw_t\,\phi(m\cdot z_t+b\cdot u_t+d)$ at embeddings e (neuron, embedding)."""
     phi, bias, total = resolve(activation), embedding.d is not None, 0.0
     with contextlib.nullcontext() if checks.is_traced(e) else x64():
-        for block in _blocks(z, u, w):
+        for block in blocks(z, u, w):
             total = total + _represent(e, *block, bias, phi)
     return total
+
+
+@eqx.filter_jit
+def _represent(e, z, u, w, bias, phi):
+    return population_rates(e.astype(jnp.result_type(float)), z, u, bias=bias, phi=phi).T @ w
 
 
 def _kept(steps: Steps, weights, embedding: Embedding, activation) -> tuple[np.ndarray, ...]:
@@ -337,9 +341,7 @@ def _kept(steps: Steps, weights, embedding: Embedding, activation) -> tuple[np.n
     beyond = e.mean(axis=0) + 1.5 * rng.normal(size=(_KEPT + 500, e.shape[1])) @ spread
     e = np.concatenate([e, beyond])
     target = np.asarray(_sum(e, *whole, embedding, activation))
-    with x64():
-        parts = (jnp.asarray(part) for part in (e, some.z, some.u))
-        x = np.asarray(_rates(*parts, embedding.d is not None, resolve(activation)))
+    x = np.asarray(rates(e, some.z, some.u, bias=embedding.d is not None, activation=activation))
     values, vectors = np.linalg.eigh(x[:, :-500] @ x[:, :-500].T)
     along = vectors.T @ (x[:, :-500] @ target[:-500]) / (values + 1e-14 * values[-1])[:, None]
     off = x[:, -500:].T @ (vectors @ along) - target[-500:]
@@ -415,80 +417,3 @@ def matched(steps, embedding) -> tuple[Steps, Embedding]:
             f"{spread[0]:.3g} down to {spread[-1]:.3g}: lower the rank of the latents"
         )
     return steps, embedding
-
-
-def _blocks(*arrays) -> Iterator[tuple]:
-    for start in range(0, len(arrays[0]), _BLOCK):
-        yield tuple(array[start : start + _BLOCK] for array in arrays)
-
-
-def _features(embedding: Embedding, activation: Activation) -> Callable:
-    """(z, u) -> phi(h) of a block of steps, (step, neuron) in float64."""
-    e, bias, phi = np.asarray(embedding.array, np.float64), embedding.d is not None, resolve(activation)
-
-    def features(z, u):
-        with x64():
-            return _rates(e, z, u, bias, phi)
-
-    return features
-
-
-@eqx.filter_jit
-def _rates(e, z, u, bias, phi):
-    return population_rates(e, z, u, bias=bias, phi=phi)
-
-
-@eqx.filter_jit
-def _represent(e, z, u, w, bias, phi):
-    return population_rates(e.astype(jnp.result_type(float)), z, u, bias=bias, phi=phi).T @ w
-
-
-def _modes(embedding, activation, steps: Steps, progress=False) -> Modes:
-    """The singular system of the rates on the steps, and the drift along it."""
-    n, features = embedding.n_neurons, _features(embedding, activation)
-    # Directions of the neurons' space that are decomposed; None for all.
-    basis = None
-    if n > _DENSE:
-        # The rates at some of the steps span those at all of them, where they span few dimensions.
-        some = steps.thinned(2 * _DENSE)
-        x = np.asarray(features(some.z, some.u))
-        values, vectors = _eigen(x @ x.T)
-        kept = values > 1e-15 * values[-1]
-        if kept.sum() < 0.6 * min(n, len(x)):
-            basis = np.linalg.qr(x.T @ vectors[:, kept])[0]
-    size = n if basis is None else basis.shape[1]
-    # On a processor numpy's product of a matrix with itself takes a fourth of the time of jax's.
-    lib = np if jax.default_backend() == "cpu" else jnp
-    n_blocks = -(-len(steps) // _BLOCK)
-    # A bar that would be gone at once is not shown.
-    shown = progress and n_blocks > 20
-    gram, cross = np.zeros((size, size)), np.zeros((size, steps.rank))
-    blocks = tqdm(
-        _blocks(steps.z, steps.u, steps.y), total=n_blocks, desc="features", disable=not shown, leave=False
-    )
-    for *block, y in blocks:
-        # What overflows is refused later, in words.
-        with x64(), np.errstate(over="ignore", invalid="ignore"):
-            x = lib.asarray(features(*block))
-            x = x if basis is None else x @ lib.asarray(basis)
-            gram += np.asarray(x.T @ x)
-            cross += np.asarray(x.T @ lib.asarray(y))
-    values, vectors = _eigen(gram)
-    if basis is not None:
-        vectors, cross = basis @ vectors, basis @ cross
-    return Modes.of(values, vectors, cross, steps.y.T @ steps.y, float(len(steps)))
-
-
-def _eigen(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    if not np.isfinite(gram).all():
-        raise FloatingPointError(
-            "rates of the embedding are not finite on these latents: the activation overflows; check units "
-            "of m and z"
-        )
-    if not gram.any():
-        raise ValueError(
-            "steps: expected states at which neurons have rates, got only such where every rate is 0: the "
-            "drift there is 0 whatever n is"
-        )
-    values, vectors = np.linalg.eigh(gram)
-    return np.maximum(values, 0.0), vectors

@@ -8,7 +8,7 @@ import pytest
 
 import lrcore as lr
 from lrcore import evidence, maxent
-from lrcore.evidence import Modes
+from lrcore.modes import Modes
 
 ALPHA = 0.1
 PHI = {

@@ -12,7 +12,7 @@ import pytest
 import scipy.linalg
 
 import lrcore as lr
-from lrcore import gauge, maxent
+from lrcore import gauge, maxent, modes
 from lrcore.activation import resolve
 
 ALPHA = 0.1
@@ -131,7 +131,7 @@ def test_representer_anywhere_is_the_sum_over_steps(driven):
 def test_blocks_of_time_change_nothing(monkeypatch, ridge):
     network, z = noisy("limit cycle", 60, noise=0.1, points=4)
     one = fit(z, network.embedding, ridge=ridge)
-    monkeypatch.setattr(maxent, "_BLOCK", 7)
+    monkeypatch.setattr(modes, "_BLOCK", 7)
     other = fit(z, network.embedding, ridge=ridge)
     close = {"atol": (1e-5 if ridge else 0.06) * np.abs(one.n).max()}
     np.testing.assert_allclose(one.n, other.n, **close)
@@ -155,7 +155,7 @@ def test_only_the_dimensions_that_rates_span_are_decomposed(monkeypatch):
     """Of many neurons, in the space of some steps: the solution is the same."""
     network, z = noisy("bistable", 300)
     whole = fit(z, network.embedding, ridge=1e-6)
-    monkeypatch.setattr(maxent, "_DENSE", 250)
+    monkeypatch.setattr(modes, "_DENSE", 250)
     spanned = fit(z, network.embedding, ridge=1e-6)
     assert len(spanned.modes.values) < 150
     x = np.tanh(whole.steps.z @ np.asarray(network.m, float).T) / 300
