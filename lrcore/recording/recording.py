@@ -11,6 +11,7 @@ from .. import checks
 from ..checks import ArrayLike
 from . import readers, validation
 from .readers import BIN_WIDTH
+from .report import Report, examine
 
 # Mean rate over the neurons, in Hz. Above: a refractory period of 2 ms leaves no more than 500 Hz. Below:
 # a population that spikes less than once in 20 s a neuron is rather one whose bins are 1000 times shorter.
@@ -275,6 +276,28 @@ class Recording(eqx.Module):
 
     def __repr__(self) -> str:
         return self.summary()
+
+    def report(self, *, tau=None) -> Report:
+        """What came in and what looks wrong with it, before any model: a line for each finding, with what to
+        do.
+
+        Silent and constant neurons, neurons with few spikes, copies of one neuron; slow drift and jumps over
+        trials; trials that are unusual, repeated, overlapping, cut at the array's end or padded without a word;
+        inputs that never change, choices of one kind, conditions that stand in order; bins that are longer than
+        `tau`, spikes faster than a neuron can fire. One clean recording in a hundred has a word about chance.
+
+        - `tau`: the time constant in seconds that a model will have, to compare the bins with.
+
+        **Returns** a `Report`: prints as a table, has what was found as numbers, and a picture,
+        `lr.plots.recording(report)`.
+
+        >>> counts = np.random.default_rng(0).poisson(0.1, (40, 50, 8))
+        >>> counts[:, :, 5] = counts[:, :, 2]
+        >>> Recording(spikes=counts, bin_width=0.01).report()
+        Report: spikes of 8 neurons in 40 trials: 1 found
+        duplicates 2 neurons are copies of one another (2 = 5): keep one of each, ...
+        """
+        return examine(self, tau=tau)
 
     # --- readers
 
