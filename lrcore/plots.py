@@ -15,6 +15,7 @@ from .flowfield import FixedPoints
 from .identifiability import Report
 from .network import LowRankNetwork
 from .recording import Recording
+from .recording import Report as RecordingReport
 from .systems import EXTENT
 
 STYLE = Path(__file__).with_name("lrcore.mplstyle")
@@ -157,6 +158,68 @@ def connectivity(networks: LowRankNetwork | dict[str, LowRankNetwork], *, neuron
     if any(networks):
         handles = [plt.Line2D([], [], marker="o", ls="", ms=4, color=COLORS[k]) for k in range(len(networks))]
         figure.legend(handles, list(networks), loc="outside upper center", ncols=3)
+    return figure
+
+
+def recording(found: Recording | RecordingReport):
+    """The report of a recording as a picture: what came in, and how it changes over the trials.
+
+    Left: the rate of each neuron, in order, open where a copy of another, silent or constant; and the
+    lengths of the trials. Right: the level of each neuron over the trials, in up to 60 blocks of them,
+    relative to its mean; and the activity of all, crosses where unusual or repeated, with the choices above,
+    a row of ticks each. A line where neurons jump.
+
+    - `found`: a recording, or its report.
+
+    **Returns** the figure.
+
+    >>> from lrcore.recording import clicks_session
+    >>> import jax.random as jr
+    >>> figure = recording(clicks_session(jr.key(0), n_trials=40).recording)
+    """
+    found = found.report() if isinstance(found, Recording) else found
+    unit = "rate (Hz)" if found.spikes else "mean signal"
+    figure, axes = plt.subplots(2, 2, figsize=(7.6, 4.8), width_ratios=(1, 2.1), height_ratios=(1.35, 1))
+    order = np.argsort(found.rates)
+    rank = 1 + np.arange(len(order))
+    for kept, face in ((True, COLORS[0]), (False, "none")):
+        at = found.kept[order] == kept
+        style = {"mfc": face, "mec": COLORS[0] if kept else COLORS[1], "ms": 4 if kept else 6, "mew": 1.2}
+        axes[0, 0].plot(rank[at], found.rates[order][at], "o", label="" if kept else "to leave out", **style)
+    if not found.kept.all():
+        axes[0, 0].legend(loc="upper left", handletextpad=0.1)
+    axes[0, 0].set(xlabel="neurons in order", ylabel=unit, ylim=(0, None) if found.spikes else None)
+    axes[1, 0].hist(found.lengths, np.linspace(0, found.lengths.max(), 16), color=COLORS[0])
+    axes[1, 0].set(xlabel="length (s)", ylabel="trials", xlim=(0, 1.05 * found.lengths.max()))
+    trials, neurons = found.levels.shape
+    edges = np.linspace(0, trials, min(60, trials) + 1).astype(int)
+    blocks = np.add.reduceat(found.levels, edges[:-1], axis=0) / np.diff(edges)[:, None]
+    if not found.spikes:
+        blocks = 1 + 0.5 * blocks / np.maximum(found.levels.std(axis=0), 1e-300)
+    options = {"cmap": "PuOr", "vmin": 0, "vmax": 2, "rasterized": True}
+    image = axes[0, 1].pcolormesh(edges, np.arange(neurons + 1), blocks.T, **options)
+    bar = figure.colorbar(image, ax=axes[0, 1], pad=0.015, ticks=[0, 1, 2])
+    bar.ax.set_yticklabels(["0", "1", "2"] if found.spikes else ["-2 sd", "0", "2 sd"])
+    bar.set_label("spikes / usual" if found.spikes else "from the mean")
+    bar.outline.set_visible(False)
+    axes[0, 1].set(ylabel="neuron", xlim=(0, trials), ylim=(0, neurons))
+    at, good = np.arange(trials) + 0.5, found.kept_trials
+    axes[1, 1].plot(at[good], found.activity[good], ".", ms=3, color=COLORS[5])
+    axes[1, 1].plot(at[~good], found.activity[~good], "x", ms=6, mew=1.5, color=COLORS[1])
+    top = 1.1 * found.activity.max()
+    if found.choices is not None:
+        kinds = np.unique(found.choices)[:6]
+        for k, kind in enumerate(kinds):
+            ticks = at[found.choices == kind]
+            height = top * (1.06 + 0.13 * k)
+            axes[1, 1].plot(ticks, np.full(len(ticks), height), "|", ms=5, mew=0.8, color=COLORS[k % 5])
+            where = {"xycoords": ("axes fraction", "data"), "va": "center", "fontsize": 8}
+            axes[1, 1].annotate(f"choice {kind}", (1.01, height), color=COLORS[k % 5], **where)
+        top *= 1.06 + 0.13 * len(kinds)
+    axes[1, 1].set(xlabel="trial", ylabel="activity of all", xlim=(0, trials), ylim=(0, top))
+    if found.jump is not None:
+        for ax in axes[:, 1]:
+            ax.axvline(found.jump, color=COLORS[1], lw=1.2)
     return figure
 
 

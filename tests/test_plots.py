@@ -173,6 +173,38 @@ def recording(clicks_session):
     return clicks_session(0, 30, 6).recording
 
 
+def test_report_of_a_recording_draws_what_it_found():
+    rng = np.random.default_rng(0)
+    rates = np.broadcast_to(0.01 * rng.uniform(5, 20, 9), (80, 60, 9)).copy()
+    rates[50:, :, 4] = 0
+    rates[7] *= 4
+    counts = rng.poisson(rates)
+    counts[:, :, 8] = counts[:, :, 2]
+    found = lr.Recording(spikes=counts, choices=np.arange(80) // 3 % 2).report()
+    before = copy.deepcopy(found)
+    figure = plots.recording(found)
+    rate, levels, lengths, activity = figure.axes[:4]
+    drawn = np.sort(np.concatenate([line.get_ydata() for line in rate.lines]))
+    np.testing.assert_allclose(drawn, np.sort(found.rates))
+    np.testing.assert_allclose(rate.lines[1].get_ydata(), found.rates[~found.kept])
+    shown = levels.collections[0].get_array()
+    assert shown.shape == (9, 60) and (shown[4, 45:] == 0).all() and abs(shown[[0, 1]].mean() - 1) < 0.05
+    assert sum(patch.get_height() for patch in lengths.patches) == 80
+    assert activity.lines[1].get_xdata().tolist() == [7.5]
+    assert [len(line.get_xdata()) for line in activity.lines[2:4]] == [41, 39]
+    assert [text.get_text() for text in activity.texts] == ["choice 0", "choice 1"]
+    assert levels.lines[0].get_xdata() == [50, 50] and activity.get_xlabel() == "trial"
+    assert jax.tree.all(jax.tree.map(np.array_equal, before, found))
+
+
+def test_report_of_rates_is_drawn_in_standard_deviations():
+    rates = 1e5 + 300 * np.random.default_rng(0).normal(size=(30, 40, 5))
+    figure = plots.recording(lr.Recording(rates=rates))
+    shown = figure.axes[1].collections[0].get_array()
+    assert abs(shown.mean() - 1) < 1e-6 and 0.4 < shown.std() < 0.6
+    assert not figure.axes[3].texts and figure.axes[0].get_ylabel() == "mean signal"
+
+
 def test_raster_has_every_spike_and_every_click(recording):
     ax = plots.raster(recording, 4, order=[5, 4, 3, 2, 1, 0])
     drawn = [line.get_positions() for line in ax.collections]

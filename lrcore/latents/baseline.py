@@ -3,11 +3,13 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from .. import checks
 from ..checks import ArrayLike
 from ..recording import Recording
+from .order import session_order
+from .state_space import positive_baseline
 
 _WIDTHS = (2.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, np.inf)
 
@@ -16,7 +18,7 @@ def fit(
     recording: Recording,
     *,
     train: ArrayLike | None = None,
-    slow: bool = True,
+    slow: bool | ArrayLike = True,
     cosines: int = 10,
     rounds: int = 2,
 ) -> Float[np.ndarray, "trial time neuron"]:
@@ -25,14 +27,19 @@ def fit(
 
     $\lambda_{is}$ is a mean over neighbouring training trials with Gaussian weights, trial s itself left out,
     of a width in trials that makes left-out counts most likely, for each neuron; $\log f_i$ is a sum of
-    raised cosines of log time (Poisson regression). Trials are taken in the order of the recording.
+    raised cosines of log time (Poisson regression).
+
+    Neighbours of each choice are averaged apart, and their means weighted by how frequent the choices are: a
+    trial's place among trials sorted by choice does not say its choice.
 
     **Arguments**
 
     - `train`: indices or mask (trial,) of the trials to learn from; all by default. The others are predicted.
-    - `slow`: False for the time course alone. `cosines`: number of them; 0 for a constant.
+    - `slow`: False for the time course alone; or a number for each trial (trial,) that says their order in
+      time. True takes it from `info["onsets"]`; without them, trials are taken as they stand.
+    - `cosines`: number of them; 0 for a constant.
 
-    **Raises** `ValueError` for fewer than ten training trials or a neuron that is silent in all of them.
+    **Raises** `ValueError` for fewer than ten training trials or neurons that are silent in all of them.
 
     Source: raised cosines: Pillow et al. (2008), Nature 454, 995.
 
@@ -46,12 +53,14 @@ def fit(
     mask = recording.mask
     counts = recording.counts.astype(float)
     by_trial, by_time = counts.sum(axis=1), np.einsum("stn,s->tn", counts, chosen * 1.0)
-    silent = by_trial[chosen].sum(axis=0) == 0
-    if silent.any():
+    silent = np.flatnonzero(by_trial[chosen].sum(axis=0) == 0)
+    if len(silent):
         raise ValueError(
-            f"recording: expected neurons that spike in the training trials, got {silent.sum()} silent of "
-            f"{neurons}: leave them out with recording.select_neurons"
+            f"recording: expected neurons that spike in the training trials, got {len(silent)} of {neurons} "
+            f"that do not: leave them out, recording.select_neurons(np.delete(np.arange({neurons}), "
+            f"{silent.tolist()}))"
         )
+    at = _places(recording, slow)
     basis = _cosines(time, recording.bin_width, checks.count("cosines", cosines, least=0))
     course = np.ones((time, neurons))
     level = np.tile(by_trial[chosen].sum(axis=0) / recording.lengths[chosen].sum(), (trials, 1))
@@ -61,7 +70,10 @@ def fit(
             weights = _regression(*(jnp.asarray(x, jnp.float32) for x in (basis, by_time, exposure)), 1.0)
             course = np.exp(np.clip(basis @ np.asarray(weights, float).T, -5, 5))
         exposure = mask.astype(float) @ course
-        level = _levels(by_trial, exposure, chosen) if slow else _constant(by_trial, exposure, chosen)
+        if at is None:
+            level = _constant(by_trial, exposure, chosen)
+        else:
+            level = _levels(by_trial, exposure, chosen, at, _kinds(recording, chosen))
     return (level[:, None] * course[None]).astype(np.float32)
 
 
@@ -101,10 +113,10 @@ def regress(
 
     **Arguments**
 
-    - `level`: C (trial, time, neuron), of `fit`. `features`: x (trial, time, feature), of all trials;
-      `prior`: precision of w.
+    - `level`: C (trial, time, neuron), of `fit`. `features`: x (trial, time, feature), of all trials, in any
+      unit; `prior`: precision of w for features of variance 1.
 
-    **Raises** `ValueError` for features of another shape.
+    **Raises** `ValueError` for features of another shape, or a baseline that is not positive.
 
     >>> import jax.random as jr
     >>> from lrcore.recording import clicks_session
@@ -114,12 +126,17 @@ def regress(
     """
     sizes = dict(zip(("trial", "time"), recording.mask.shape, strict=True))
     features = np.asarray(checks.array("features", features, ("trial", "time", "feature"), sizes=sizes))
+    positive_baseline(level, recording)
     chosen = recording.mask & _training(recording, train)[:, None]
-    centre = features[chosen].mean(axis=0)
-    x = jnp.asarray(np.column_stack([features[chosen] - centre, np.ones(chosen.sum())]), jnp.float32)
+    seen = features[chosen].astype(np.float64)
+    centre, size = seen.mean(axis=0), seen.std(axis=0)
+    # What never changes says nothing, and stays at 0.
+    size = np.where(size > 1e-6 * np.abs(centre), size, np.inf)
+    x = jnp.asarray(np.column_stack([(seen - centre) / size, np.ones(len(seen))]), jnp.float32)
     y, c = (jnp.asarray(part[chosen], jnp.float32) for part in (recording.counts, level))
-    w = np.asarray(_regression(x, y, c, prior))
-    return level * np.exp(np.clip((features - centre) @ w[:, :-1].T + w[:, -1], -5, 5))
+    w = np.asarray(_regression(x, y, c, prior), np.float64)
+    beyond = (features - centre) / size
+    return level * np.exp(np.clip(beyond @ w[:, :-1].T + w[:, -1], -5, 5))
 
 
 @jax.jit
@@ -165,20 +182,43 @@ def _constant(counts, exposure, chosen):
     return np.tile(level, (len(counts), 1))
 
 
-def _levels(counts, exposure, chosen):
-    """(trial, neuron) from neighbouring training trials, the width of each neuron by the left-out
-    likelihood.
+def _places(recording: Recording, slow) -> Float[np.ndarray, " trial"] | None:
+    """The place of each trial in time; None where there is to be no drift."""
+    if isinstance(slow, bool | np.bool_):
+        found = session_order(recording) if slow else None
+        return np.arange(recording.n_trials, dtype=float) if slow and found is None else found
+    slow = np.asarray(checks.array("slow", slow, ("trial",), sizes={"trial": recording.n_trials}))
+    return np.argsort(np.argsort(slow, kind="stable")).astype(float)
+
+
+def _kinds(recording: Recording, chosen) -> list[Bool[np.ndarray, " trial"]]:
+    """The training trials of each choice that has ten or more of them, and those of all others together."""
+    if recording.choices is None:
+        return [chosen]
+    parts = [chosen & (recording.choices == label) for label in np.unique(recording.choices)]
+    kinds = [part for part in parts if part.sum() >= 10]
+    rest = chosen & ~np.any([np.zeros_like(chosen), *kinds], axis=0)
+    return [*kinds, rest] if rest.any() else kinds
+
+
+def _levels(counts, exposure, chosen, at, kinds):
+    """(trial, neuron) from neighbouring training trials of each kind, the width of each neuron by the
+    left-out likelihood.
     """
-    at = np.arange(len(counts))
-    constant = _constant(counts, exposure, chosen)
     best = np.full(counts.shape[1], -np.inf)
-    found = constant.copy()
+    found = np.empty_like(counts)
+    # One trial's worth of the overall means keeps neighbours without spikes from saying never.
+    typical = exposure[chosen].mean(axis=0)
+    constant = counts[chosen].sum(axis=0) / exposure[chosen].sum(axis=0)
     for width in _WIDTHS:
-        weights = np.exp(-0.5 * ((at[:, None] - at[None]) / width) ** 2) * chosen[None]
+        weights = np.exp(-0.5 * ((at[:, None] - at[None]) / width) ** 2)
         np.fill_diagonal(weights, 0.0)
-        # One trial's worth of the overall mean keeps neighbours without spikes from saying never.
-        typical = exposure[chosen].mean(axis=0)
-        level = (weights @ counts + constant * typical) / (weights @ exposure + typical)
+        level = np.zeros_like(counts)
+        for kind in kinds:
+            share = kind.sum() / chosen.sum()
+            own = (counts[kind].sum(axis=0) + constant * typical) / (exposure[kind].sum(axis=0) + typical)
+            near, prior = weights[:, kind], share * typical
+            level += share * (near @ counts[kind] + own * prior) / (near @ exposure[kind] + prior)
         expected = level * exposure
         likelihood = (counts * np.log(expected) - expected)[chosen].sum(axis=0)
         better = likelihood > best

@@ -12,7 +12,9 @@ from .. import checks
 from ..checks import ArrayLike, floats
 from ..network import Embedding
 from ..recording import Recording
+from ..recording.duplicates import groups
 from .latents import Latents
+from .unit import moments
 
 
 def smooth(recording, rank: int, *, width=None) -> Latents:
@@ -76,11 +78,8 @@ def smooth(recording, rank: int, *, width=None) -> Latents:
     mask = recording.mask
     if mask.sum() <= n:
         raise ValueError(f"recording: expected more valid time bins than its {n} neurons, got {mask.sum()}")
-    if recording.constant.any():
-        raise ValueError(
-            f"recording: expected neurons that vary, got {int(recording.constant.sum())} constant of {n}: "
-            "use recording.drop_constant()"
-        )
+    _varying(recording)
+    warn_of_copies(recording)
     features = _smoothed(recording.signal, mask, width / recording.bin_width, counted)[mask]
     z, loadings = _factors(features, rank)
     z = z @ _rotation(z, loadings, recording)
@@ -128,6 +127,7 @@ def white_factors(
     >>> white_factors(clicks_session(jr.key(0), n_trials=40).recording, 2).shape
     (40, 100, 2)
     """
+    _varying(recording)
     mask, counted = recording.mask, recording.rates is None
     width = (width if counted else 0.0) / recording.bin_width
     features = _smoothed(recording.signal, mask, width, counted)[mask]
@@ -137,6 +137,33 @@ def white_factors(
     z = np.zeros((*mask.shape, rank), np.float32)
     z[mask] = found @ _rotation(found, loadings, recording, decision)
     return z
+
+
+def warn_of_copies(recording: Recording) -> None:
+    """Say which neurons are copies of one another: each would predict the other."""
+    label = groups(recording.signal, recording.lengths)
+    sets = [np.flatnonzero(label == k) for k in np.flatnonzero(np.bincount(label) > 1)]
+    if sets:
+        names = recording.neurons or tuple(str(i) for i in range(recording.n_neurons))
+        shown = ", ".join("(" + ", ".join(names[i] for i in some) + ")" for some in sets[:5])
+        n, more = len(label), np.concatenate([some[1:] for some in sets])
+        warnings.warn(
+            f"recording: {len(sets)} sets of neurons are duplicates, the same spikes or signal twice: {shown}"
+            f"{', ...' if len(sets) > 5 else ''}: their evidence counts twice; keep one of each, "
+            f"recording.select_neurons(np.delete(np.arange({n}), {more.tolist()}))",
+            stacklevel=3,
+        )
+
+
+def _varying(recording: Recording) -> None:
+    """Refuse neurons that are constant, of rates also those that nearly are."""
+    if recording.rates is not None:
+        moments(recording)
+    elif recording.constant.any():
+        raise ValueError(
+            f"recording: expected neurons that vary, got {int(recording.constant.sum())} constant of "
+            f"{recording.n_neurons}: use recording.drop_constant()"
+        )
 
 
 def _smoothed(

@@ -26,13 +26,14 @@ from .state_space import (
     expected_next,
     expected_rates,
     infer_step,
+    input_size,
     inputs_of,
     no_sites,
     observed,
     positive_baseline,
-    variance_of,
     weighted,
 )
+from .unit import moments, resting, tangent, unit_of
 
 _DAMPING = 0.7
 # Paths of each trial at which the drift is fitted: eight leave less noise in it than the data do.
@@ -104,7 +105,8 @@ class StateSpaceFit(eqx.Module):
         m = self.model.m[:, : self.model.rank]
         b = None
         if self.recording.n_inputs:
-            b = input_weights(self.model, self.posterior, self._observed())
+            size = jnp.asarray(input_size(self.recording), jnp.float32)
+            b = input_weights(self.model, self.posterior, self._observed(), size)
         return Embedding(m, b, self.model.d if self.model.bias else None)
 
     def with_network(self, network: LowRankNetwork) -> "StateSpaceFit":
@@ -183,14 +185,14 @@ def fit(
 
     **Arguments**
 
-    - `recording`: spikes (Poisson) or rates (Gaussian).
+    - `recording`: spikes (Poisson) or rates (Gaussian), and its inputs, in any unit; 0 is no input.
     - `rank`: of the decision; `nuisance`: further dimensions with a linear memory and no inputs, for trial
       gain and shared noise.
-    - `alpha`: $\Delta t/\tau$; by default with $\tau$ = 0.1 s.
+    - `alpha`: $\Delta t/\tau$, at most 1; by default with $\tau$ = 0.1 s.
     - `activation`: $\phi$ of the read-out; "softplus" for spikes and "linear" for rates by default. `bias`:
       fit $d_i$.
     - `baseline`: (trial, time, neuron), expected counts a bin without z; by default each neuron's mean. See
-      `lr.latents.baseline`.
+      `lr.latents.baseline`. None for rates.
     - `lag`: bins by which inputs act late. `features`: random ones of F; `ridge`: relative to their mean
       square.
     - `q`: EM starts from Q = q I, of white latents, and stays near it. With much less it finds no attractors;
@@ -199,8 +201,12 @@ def fit(
       False to estimate how they begin.
     - `start`: latents to start from, of rank `rank + nuisance`; by default those of factor analysis.
 
+    **Unit of rates.** $r=\phi(m\cdot z+d)$ + noise has no gain. A linear read-out takes up any scale and,
+    with `bias`, any shift of each neuron: z, F and Q stay as they are, m, d and $s_i$ are in the unit of the
+    rates. For other $\phi$ the rates have to be in its unit, as of "tanh" between -1 and 1.
+
     **Raises** `ValueError` for a rank that the neurons cannot carry, a baseline that is not positive or of
-    another shape.
+    another shape, constant neurons, bins longer than $\tau$, rates beyond what $\phi$ reaches.
 
     Source: Kalman smoothing with conjugate-computation variational inference, Khan & Lin (2017), AISTATS;
     drifts linearised as in Särkkä (2013), Bayesian Filtering and Smoothing, section 6; the ridge step is Kim
@@ -217,28 +223,33 @@ def fit(
     lag, features = checks.count("lag", lag, least=0), checks.count("features", features)
     # An array, so that another ridge is no other compilation.
     rho = jnp.asarray(checks.positive("ridge", ridge), jnp.float32)
-    share_of_tau = checks.positive("alpha", recording.bin_width / 0.1 if alpha is None else alpha)
+    share_of_tau = _share_of_tau(recording, alpha)
     counted = recording.rates is None
     activation = activation or ("softplus" if counted else "linear")
     dim = rank + nuisance
-    if counted:
-        baseline = positive_baseline(baseline, recording)
+    baseline = positive_baseline(baseline, recording) if counted else _no_baseline(baseline)
+    unit = unit_of(recording, activation, bias)
+    factors.warn_of_copies(recording)
     if start is None:
         z = factors.white_factors(recording, dim, baseline, decision=rank)
     else:
         z = np.asarray(start.z)
         if z.shape[2] != dim:
             raise ValueError(f"start: expected latents of rank {dim}, got {z.shape[2]}")
-    data = observed(recording, baseline, lag)
+        z = z / z[recording.mask].std(axis=0)
+    data = observed(recording, baseline, lag, unit=unit)
+    m, d = _first_read_out(recording, activation, bias, z)
     feature_key, *keys = jr.split(key, 1 + iterations)
+    # White latents, inputs of size one, and 1.
+    sizes = np.concatenate([np.ones(rank), input_size(recording), np.ones(1)])
     # From a whole trial's gain to noise that is shared within a bin or two.
     memory = 1 - np.logspace(-2, np.log10(0.7), nuisance)
     model = StateSpace(
-        m=jnp.zeros((recording.n_neurons, dim)),
-        d=jnp.zeros(recording.n_neurons),
-        variance=jnp.asarray(variance_of(recording), jnp.float32),
+        m=jnp.asarray(m, jnp.float32),
+        d=jnp.asarray(d, jnp.float32),
+        variance=data.power,
         n=jnp.zeros((features, rank)),
-        features=jr.normal(feature_key, (features, rank + data.u.shape[-1] + 1)),
+        features=jr.normal(feature_key, (features, len(sizes))) / jnp.asarray(sizes, jnp.float32)[None],
         q=checks.positive("q", q) * jnp.eye(rank),
         a=jnp.asarray(memory, jnp.float32),
         q_nuisance=jnp.asarray(1 - memory**2, jnp.float32),
@@ -277,6 +288,10 @@ def fit(
         change.append(float(rms(posterior.mean - before, data.mask)))
     for _ in range(3):
         posterior, sites = infer_step(model, posterior, data, sites, jnp.asarray(_DAMPING))
+    # Out of the unit that it was computed in, here and nowhere else.
+    scale, offset = (jnp.asarray(x, jnp.float32) for x in (unit.scale, unit.offset))
+    own = (model.m * scale[:, None], model.d * scale + offset, model.variance * scale**2)
+    model = eqx.tree_at(lambda s: (s.m, s.d, s.variance), model, own)
     return StateSpaceFit(model, posterior, baseline, np.array(change), recording)
 
 
@@ -302,7 +317,12 @@ def infer(
             f"recording: expected the {len(found.model.d)} neurons of the fit, got {recording.n_neurons}"
         )
     model = found.model
-    if model.counted:
+    if (recording.rates is None) != model.counted:
+        wanted, got = ("spikes", "rates") if model.counted else ("rates", "spikes")
+        raise ValueError(f"recording: expected {wanted}, as the fit is of {wanted}, got {got}")
+    if not model.counted:
+        baseline = _no_baseline(baseline)
+    else:
         if baseline is None and found.baseline is not None:
             level = np.mean(found.baseline, axis=(0, 1), where=found.recording.mask[..., None])
             baseline = np.broadcast_to(level, recording.counts.shape)
@@ -319,3 +339,35 @@ def infer(
     for k in range(iterations):
         posterior, sites = infer_step(model, posterior, data, sites, jnp.asarray(_DAMPING if k else 1.0))
     return StateSpaceFit(model, posterior, baseline, np.zeros(0), recording)
+
+
+def _share_of_tau(recording: Recording, alpha) -> float:
+    """alpha, at most 1: in a bin that is longer than tau a state would go past where it is driven to."""
+    share = checks.positive("alpha", recording.bin_width / 0.1 if alpha is None else alpha)
+    if share > 1:
+        raise ValueError(
+            f"alpha: expected bin_width / tau of at most 1, got {share:g} for bins of "
+            f"{recording.bin_width:g} s: make bins shorter than the time constant (0.1 s by default), or "
+            "give alpha for a longer one"
+        )
+    return share
+
+
+def _no_baseline(baseline) -> None:
+    """Rates have none: their mean is d."""
+    if baseline is not None:
+        raise ValueError("baseline: expected None for rates, got one: subtract it from the rates")
+
+
+def _first_read_out(recording: Recording, activation: Activation, bias: bool, z):
+    """m (neuron, dim) and d (neuron,) to start from; for rates of an activation with a unit of its own, about
+    the potentials of their means.
+    """
+    neurons, dim = recording.n_neurons, z.shape[2]
+    if recording.rates is None or activation == "linear":
+        return np.zeros((neurons, dim)), np.zeros(neurons)
+    mean, spread = moments(recording)
+    z = z[recording.mask]
+    loadings = (recording.rates[recording.mask] - mean).T @ (z - z.mean(axis=0)) / len(z)
+    d = resting(activation, mean, spread) if bias else np.zeros(neurons)
+    return tangent(activation, d, loadings), d

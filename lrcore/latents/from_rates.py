@@ -13,8 +13,10 @@ from ..activation import Activation, invert, resolve
 from ..gauge import signs, symmetric_root
 from ..network import Embedding
 from ..recording import Recording
+from ..recording.duplicates import groups
 from ..steps import Steps
 from .latents import Latents
+from .unit import moments, resting, tangent, unit_of
 
 
 def from_rates(
@@ -45,8 +47,13 @@ def from_rates(
 
     **Returns** `Latents`, with `activation` that of the neurons and scale 1.
 
+    **Unit of rates.** There is no gain. "linear" takes any scale, common to all neurons, which z then has,
+    and with `bias` any shift of each neuron, which d then has. For other $\phi$ the rates have to be in its
+    unit, as of "tanh" between -1 and 1.
+
     **Raises** `ValueError` for spikes, rates outside the range of $\phi$ (with how many), an activation
-    without inverse, a rank beyond the number of neurons.
+    without inverse, a rank beyond the number of neurons, constant neurons; `FloatingPointError` where no
+    step makes the error smaller and it is not finite.
 
     Source: ours.
 
@@ -66,17 +73,32 @@ def from_rates(
     if rank > recording.n_neurons:
         raise ValueError(f"rank: expected at most the number of neurons, {recording.n_neurons}, got {rank}")
     mask = recording.mask
-    rates = jnp.asarray(recording.rates[mask], jnp.float32)
-    potentials = rates if noisy else invert(rates, activation)
-    z, m, d = _start(potentials, rank, bias)
-    last, rounding = np.inf, 1e-14 * float(jnp.mean(rates**2))
-    for _ in tqdm(range(iterations), desc="latents", disable=not progress, leave=False):
-        z, m, d, error = _improve(rates, z, m, d, resolve(activation), bias)
+    # Whether single rates are in the range of phi comes first, then their means.
+    potentials = None if noisy else invert(jnp.asarray(recording.rates[mask], jnp.float32), activation)
+    unit = unit_of(recording, activation, bias, common=True)
+    rates = jnp.asarray(unit.inside(recording.rates[mask]))
+    if activation == "linear":
+        now = _start(rates, rank, bias)
+    elif potentials is None:
+        now = _noisy_start(recording, rates, rank, activation, bias)
+    else:
+        now = _start(potentials, rank, bias)
+    best, least, rounding = now, np.inf, 1e-14 * float(jnp.mean(rates**2))
+    for _ in tqdm(range(iterations + 1), desc="latents", disable=not progress, leave=False):
+        *moved, error = _improve(rates, *now, resolve(activation), bias)
         # What is left is rounding, or it stays.
-        if error < rounding or not error < last * (1 - 1e-5):
+        done = error < rounding or not error < least * (1 - 1e-5)
+        best, least = (now, error) if error < least else (best, least)
+        if done:
             break
-        last = error
-    z, m, d = _gauge(*(np.asarray(x, float) for x in (z, m, d)), bias)
+        now = moved
+    if not np.isfinite(least):
+        raise FloatingPointError(
+            f"rates: the error of the fit is not finite: they are far from the unit of {activation}"
+        )
+    z, m, d = _gauge(*(np.asarray(x, float) for x in best), bias)
+    # Out of the unit that it was computed in: m stays white, so that z has it.
+    z, d = z * unit.scale[0], d * unit.scale + unit.offset
     full = np.zeros((*mask.shape, rank), np.float32)
     full[mask] = z
     return Latents(
@@ -113,7 +135,10 @@ def halves(
 
     **Returns** `Steps` of two copies: states from each half, drift targets from the other one.
 
-    **Raises** `ValueError` for fewer than four neurons for each dimension of the latents.
+    Neurons that are copies of one another go into the same half.
+
+    **Raises** `ValueError` for fewer than four neurons, copies counted once, for each dimension of the
+    latents.
 
     Source: ours; instrumental variables in the sense of Fuller (1987), Measurement Error Models.
 
@@ -131,27 +156,45 @@ def halves(
             "recording: expected rates, got spikes: take lr.latents.fit(recording, rank).steps(key)"
         )
     n, rank = recording.n_neurons, found.rank
-    if n < 4 * rank:
+    label = groups(recording.signal, recording.lengths)
+    distinct = int(label.max()) + 1
+    if distinct < 4 * rank:
+        copies = f", but for copies, of {n}" if distinct < n else ""
         raise ValueError(
-            f"recording: expected at least {4 * rank} neurons to divide for rank {rank}, got {n}"
+            f"recording: expected at least {4 * rank} neurons to divide for rank {rank}, got {distinct}"
+            f"{copies}"
         )
-    mask = recording.mask
-    rates = jnp.asarray(recording.rates[mask], jnp.float32)
-    order = np.asarray(jr.permutation(key, n))
+    mask, bias = recording.mask, found.embedding.d is not None
+    unit = unit_of(recording, found.activation, bias, common=True)
+    scale = unit.scale[0]
+    rates = jnp.asarray(unit.inside(recording.rates[mask]))
+    d = np.zeros(n) if found.embedding.d is None else np.asarray(found.embedding.d)
+    d = jnp.asarray(unit.inside(d))
+    z = jnp.asarray(np.asarray(found.z)[mask] / scale, jnp.float32)
     both = []
-    for part in (order[: n // 2], order[n // 2 :]):
-        d = jnp.zeros(len(part)) if found.embedding.d is None else found.embedding.d[part]
-        z = jnp.asarray(found.z)[mask]
+    for part in _divided(label, key):
+        moved = z
         for _ in range(iterations):
-            z = _move(rates[:, part], z, found.embedding.m[part], d, resolve(found.activation))
+            moved = _move(rates[:, part], moved, found.embedding.m[part], d[part], resolve(found.activation))
         full = np.zeros((*mask.shape, rank), np.float32)
-        full[mask] = z
+        full[mask] = np.asarray(moved) * scale
         both.append(full)
     one, other = (
         eqx.tree_at(lambda x: x.z, found, jnp.asarray(z)).steps(tau=tau, inputs=inputs) for z in both
     )
     crossed = (np.concatenate(pair) for pair in ((one.z, other.z), (one.u, other.u), (other.y, one.y)))
     return Steps(*crossed, np.tile(one.trial, 2), alpha=one.alpha, copies=2)
+
+
+def _divided(label, key) -> list:
+    """Two random halves of the neurons; those of one label, copies of one another, in the same half, as their
+    noise is not independent.
+    """
+    place = np.argsort(np.asarray(jr.permutation(key, label.max() + 1)))
+    order = np.argsort(place[label], kind="stable")
+    ends = np.bincount(place[label]).cumsum()
+    first = ends[np.abs(ends - len(label) / 2).argmin()]
+    return [order[:first], order[first:]]
 
 
 def _start(x: Float[Array, "sample neuron"], rank: int, bias: bool) -> tuple[Array, Array, Array]:
@@ -162,25 +205,39 @@ def _start(x: Float[Array, "sample neuron"], rank: int, bias: bool) -> tuple[Arr
     return x @ m / x.shape[1], m, centre
 
 
+def _noisy_start(recording: Recording, rates, rank: int, activation: Activation, bias: bool):
+    """Principal axes of the rates, and potentials that move with them as the rates do."""
+    d = resting(activation, *moments(recording)) if bias else np.zeros(recording.n_neurons)
+    z, m, _ = _start(rates - resolve(activation)(jnp.asarray(d, jnp.float32))[None], rank, bias)
+    size = jnp.sqrt(jnp.mean(z**2))
+    m = tangent(activation, d, np.asarray(m * size, float))
+    return z / size, jnp.asarray(m, jnp.float32), jnp.asarray(d, jnp.float32)
+
+
 @eqx.filter_jit
 def _improve(rates, z, m, d, phi, bias: bool):
     """A Gauss-Newton step in the latents, then one in the embedding; the error before them."""
-    weights, gradient, before = _residual(rates, z, m, d, phi)
-    z = z + _solve(weights, gradient, m)
-    weights, gradient, _ = _residual(rates, z, m, d, phi)
-    design = jnp.concatenate([z, jnp.ones((len(z), 1))], axis=1) if bias else z
-    change = _solve(weights.T, gradient.T, design)
     rank = m.shape[1]
+    weights, gradient, before = _residual(rates, z, m, d, phi)
+    z = z + _solve(weights, gradient, m, jnp.full(rank, jnp.mean(m**2)))
+    weights, gradient, _ = _residual(rates, z, m, d, phi)
+    design, size = z, jnp.full(rank, jnp.mean(z**2))
+    if bias:
+        design, size = jnp.concatenate([z, jnp.ones((len(z), 1))], axis=1), jnp.append(size, 1.0)
+    change = _solve(weights.T, gradient.T, design, size)
     return z, m + change[:, :rank], d + (change[:, rank] if bias else 0.0), before
 
 
 @eqx.filter_jit
 def _move(rates, z, m, d, phi):
-    """A Gauss-Newton step in the latents, of length 1/2 at most: a few neurons say little far out."""
+    """A Gauss-Newton step in the latents, of length 1/2 or half their size at most: a few neurons say little
+    far out.
+    """
     weights, gradient, _ = _residual(rates, z, m, d, phi)
-    step = _solve(weights, gradient, m)
+    step = _solve(weights, gradient, m, jnp.full(m.shape[1], jnp.mean(m**2)))
+    most = 0.5 * jnp.maximum(1.0, jnp.sqrt(jnp.mean(z**2)))
     size = jnp.linalg.norm(step, axis=1, keepdims=True)
-    return z + step * jnp.minimum(1.0, 0.5 / jnp.maximum(size, 1e-9))
+    return z + step * jnp.minimum(1.0, most / jnp.maximum(size, 1e-9))
 
 
 def _residual(rates, z, m, d, phi):
@@ -190,11 +247,13 @@ def _residual(rates, z, m, d, phi):
     return slope**2, slope * error, jnp.mean(error**2)
 
 
-def _solve(weights, gradient, design):
+def _solve(weights, gradient, design, size):
+    """Steps of each row for a design whose columns have these mean squares."""
     pairs = (design[:, :, None] * design[:, None, :]).reshape(len(design), -1)
     hessian = (weights @ pairs).reshape(-1, design.shape[1], design.shape[1])
-    # Saturated neurons and states say little; a small ridge keeps them where they are.
-    ridge = 1e-4 * len(design) * jnp.eye(design.shape[1]) * jnp.mean(design**2)
+    # Saturated neurons and states say little; a small ridge keeps them where they are, in any unit of the
+    # rates, the latents and the biases.
+    ridge = 1e-4 * len(design) * jnp.diag(size) * jnp.mean(weights)
     return jnp.linalg.solve(hessian + ridge[None], (gradient @ design)[..., None])[..., 0]
 
 

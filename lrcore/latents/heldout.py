@@ -12,8 +12,8 @@ from jaxtyping import Float, Int, PRNGKeyArray
 
 from .. import checks
 from ..checks import ArrayLike
-from ..recording import Recording
-from . import baseline, fitting
+from ..recording import Recording, duplicates
+from . import baseline, fitting, order
 from .fitting import StateSpaceFit
 
 
@@ -44,7 +44,9 @@ class Evaluation(eqx.Module):
 
     - `scores`: by name, (fold,). Bits per spike over each neuron's mean rate in training trials: `"time"`, of
       the baseline; `"neurons"`, of neurons from others (co-smoothing); `"inputs"`, from the inputs alone.
-      Areas under the ROC curve: `"choice"` and `"choice_inputs"`.
+      Areas under the ROC curve: `"choice"` and `"choice_inputs"`. Where trials next to one another share
+      their choice far beyond chance (sorted, or in blocks) and rates drift, a smooth course over trials is
+      taken from the odds first: a drift that runs along with the choices is no sign of them.
     - `psth`: (neuron,) share of variance of the histograms by choice that the co-smoothed rates explain, test
       trials of all folds together.
     """
@@ -76,30 +78,89 @@ def bits_per_spike(recording: Recording, expected: ArrayLike, reference: ArrayLi
     - `expected`: $\lambda$ (trial, time, neuron), counts a bin; `reference`: $\lambda_0$, the same or
       (neuron,).
 
+    **Raises** `ValueError` where either is negative, NaN or infinite, or 0 where there are spikes: such
+    predictions have no Poisson score, and clipping them would make one up. Also for rates in Hz in place of
+    counts a bin, or the other way round: all neurons off by the width of a bin; and for a recording without
+    spikes.
+
     >>> counts = np.random.default_rng(0).poisson(0.1, (20, 50, 3))
     >>> data = Recording(spikes=counts, bin_width=0.01)
     >>> bits_per_spike(data, np.full(counts.shape, 0.1), np.full(3, 0.2)) > 0
     True
     """
     y = recording.counts[recording.mask].astype(float)
-    expected, reference = (
-        np.broadcast_to(x, recording.counts.shape)[recording.mask] for x in (expected, reference)
-    )
-    gain = (
-        y * (np.log(np.maximum(expected, 1e-9)) - np.log(np.maximum(reference, 1e-9))) - expected + reference
-    )
-    return float(gain.sum() / y.sum() / np.log(2))
+    if not y.any():
+        raise ValueError("recording: expected spikes to score, got none in the valid bins")
+    for name, value in (("expected", expected), ("reference", reference)):
+        _in_counts(name, _predicted(name, value, recording, y), y, recording.bin_width)
+    return _bits(recording, expected, reference)
+
+
+def _bits(recording: Recording, expected, reference) -> float:
+    y = recording.counts[recording.mask].astype(float)
+    expected = _predicted("expected", expected, recording, y)
+    reference = _predicted("reference", reference, recording, y)
+    # Without spikes only the expected counts matter.
+    ratio = np.log(np.where(y > 0, expected, 1.0)) - np.log(np.where(y > 0, reference, 1.0))
+    return float((y * ratio - expected + reference).sum() / y.sum() / np.log(2))
+
+
+def _predicted(name: str, value, recording: Recording, y) -> Float[np.ndarray, "bin neuron"]:
+    """Expected counts in the valid bins, in float64, refused where they have no Poisson score."""
+    shape = recording.counts.shape
+    try:
+        value = np.broadcast_to(np.asarray(value, np.float64), shape)[recording.mask]
+    except ValueError:
+        raise ValueError(
+            f"{name}: expected the shape {shape} of (trial, time, neuron), or ({shape[2]},), got "
+            f"{np.shape(value)}"
+        ) from None
+    kinds = {
+        "NaN": np.isnan(value),
+        "infinite": np.isinf(value),
+        "negative": value < 0,
+        "0 where there are spikes": (value == 0) & (y > 0),
+    }
+    bad = [f"{int(found.sum()):,} {kind}" for kind, found in kinds.items() if found.any()]
+    if bad:
+        raise ValueError(
+            f"{name}: expected positive counts a bin, got {', '.join(bad)} of {value.size:,}: no Poisson "
+            "process has these; give the model a positive read-out, such as softplus or exp"
+        )
+    return value
+
+
+def _in_counts(name: str, value, y, bin_width: float) -> None:
+    """Refuse predictions that are off by the width of a bin in every neuron that spikes."""
+    spikes = y.sum(axis=0)
+    off = value.sum(axis=0)[spikes > 0] / spikes[spikes > 0] * bin_width
+    too_small = "if they were multiplied by bin_width already, leave them as they were"
+    for ratio, advice in ((off, "if they are in Hz, multiply by bin_width"), (off / bin_width**2, too_small)):
+        if bin_width <= 0.05 and spikes.sum() >= 10 and ((ratio > 0.5) & (ratio < 2)).all():
+            raise ValueError(
+                f"{name}: expected counts a bin, got {value.mean():.3g} on average where the recording has "
+                f"{y.mean():.3g}, off by the bin width of {bin_width:g} s in every neuron: {advice}"
+            )
 
 
 def co_smoothing(
     found: StateSpaceFit, recording: Recording, level: ArrayLike, *, groups: int = 4
 ) -> Float[np.ndarray, "trial time neuron"]:
     """Expected counts a bin of every neuron from the others: neuron i is in group i modulo `groups`, and each
-    is predicted from the rest.
+    is predicted from the rest. Units that are copies of one another, by
+    `lr.recording.duplicates.groups` of the recording that was fitted, count as one: none predicts the other.
 
     - `level`: baseline of these trials, as for `lr.latents.infer`.
+
+    **Raises** `ValueError` where all neurons are copies of one.
     """
-    group = np.arange(recording.n_neurons) % min(checks.count("groups", groups, least=2), recording.n_neurons)
+    label = duplicates.groups(found.recording.signal, found.recording.lengths)
+    distinct = int(label.max()) + 1
+    if distinct < 2:
+        raise ValueError(
+            f"recording: expected neurons to predict one another, got {len(label)} that are all copies of one"
+        )
+    group = label % min(checks.count("groups", groups, least=2), distinct)
     expected = np.empty(recording.counts.shape, np.float32)
     for k in np.unique(group):
         seen = fitting.infer(found, recording, baseline=level, neurons=group != k)
@@ -114,23 +175,28 @@ def evaluate(
     key: PRNGKeyArray,
     folds: int = 5,
     only: Sequence[int] | None = None,
-    slow: bool = True,
+    slow: bool | None = None,
     groups: int = 4,
     executor: Executor | None = None,
     **options,
 ) -> Evaluation:
     """Fit a state-space model to each fold's training trials and score it on the others.
 
-    Folds are those of scikit-learn's `KFold(folds, shuffle=True, random_state=0)`. The baseline
-    (`lr.latents.baseline.fit`) is learned from the training trials too.
+    In whatever order the trials stand, the scores are the same: folds are drawn by what a trial is (onset,
+    length, choice, inputs; its spikes where trials are alike in these), each with its share of every choice.
+    The baseline (`lr.latents.baseline.fit`) is learned from the training trials too.
 
     **Arguments**
 
-    - `only`: folds to compute, all by default. `slow`: whether the baseline has a slow drift over trials.
+    - `only`: folds to compute, all by default.
+    - `slow`: whether the baseline has a slow drift over trials; by default if `info["onsets"]` says when they
+      were. True without onsets vouches that the trials stand as they were recorded; the scores depend on
+      that order then.
     - `executor`: a `concurrent.futures.Executor` on which the folds run; one after another by default.
     - `options`: of `lr.latents.fit`.
 
-    **Raises** `ValueError` for rates, fewer than 20 trials, and what `lr.latents.fit` raises.
+    **Raises** `ValueError` for rates, fewer than 20 trials, neurons without spikes in the training trials of
+    a fold, and what `lr.latents.fit` raises.
 
     >>> from lrcore.recording import clicks_session
     >>> data = clicks_session(jr.key(0), n_trials=60).recording
@@ -138,8 +204,6 @@ def evaluate(
     >>> sorted(found.scores)
     ['choice', 'choice_inputs', 'inputs', 'neurons', 'time']
     """
-    from sklearn.model_selection import KFold
-
     if recording.spikes is None:
         raise ValueError("recording: expected spikes, got rates: bits per spike need counts")
     if recording.n_trials < 20:
@@ -147,13 +211,25 @@ def evaluate(
             f"recording: expected at least 20 trials to hold some out, got {recording.n_trials}: fit without "
             "folds, by lr.latents.fit"
         )
-    splits = list(KFold(folds, shuffle=True, random_state=0).split(np.arange(recording.n_trials)))
-    chosen = range(folds) if only is None else only
-    jobs = [(recording, rank, jr.fold_in(key, k), *splits[k], slow, groups, options) for k in chosen]
+    count = checks.count("folds", folds, least=2)
+    # What is computed sees the trials in an order of their own; the folds say where they stood.
+    own = order.own_order(recording)
+    mine, places = recording.trials(own), order.session_order(recording)
+    if places is None and slow:
+        places = np.arange(recording.n_trials, dtype=float)
+    at = None if places is None or slow is False else places[own]
+    tests = order.folds(mine.choices, mine.n_trials, count)
+    chosen = range(count) if only is None else only
+    jobs = []
+    for k in chosen:
+        train = np.setdiff1d(np.arange(mine.n_trials), tests[k])
+        jobs.append((mine, rank, jr.fold_in(key, k), train, tests[k], at, groups, options))
+    _spiking(mine, [job[3] for job in jobs])
     if executor is None:
         done = [_fold(*job) for job in jobs]
     else:
         done = [task.result() for task in [executor.submit(_fold, *job) for job in jobs]]
+    done = [eqx.tree_at(lambda f: (f.train, f.test), one, (own[one.train], own[one.test])) for one in done]
     return Evaluation(tuple(done), score(recording, done), _psth(recording, done))
 
 
@@ -161,19 +237,34 @@ def score(recording: Recording, folds: Sequence[Fold]) -> dict[str, Float[np.nda
     """The scores of folds by name; see `Evaluation`."""
     from sklearn.metrics import roc_auc_score
 
+    odds = {name: _own_odds(recording, folds, name) for name in ("choice", "choice_inputs")}
     rows = []
     for fold in folds:
         test = recording.trials(fold.test)
         mean = recording.trials(fold.train).mean_rates * recording.bin_width
         row = {"time": fold.level, "neurons": fold.neurons, "inputs": fold.inputs}
-        row = {name: bits_per_spike(test, x, mean) for name, x in row.items() if x is not None}
-        for name, odds in (("choice", fold.choice), ("choice_inputs", fold.choice_inputs)):
-            if odds is not None and test.choices is not None:
-                row[name] = float(roc_auc_score(test.choices == test.choices.max(), odds))
+        row = {name: _bits(test, x, mean) for name, x in row.items() if x is not None}
+        for name in ("choice", "choice_inputs"):
+            if odds[name] is not None and test.choices is not None:
+                row[name] = float(roc_auc_score(test.choices == test.choices.max(), odds[name][len(rows)]))
         rows.append(row)
     return {
         name: np.array([row[name] for row in rows]) for name in rows[0] if all(name in row for row in rows)
     }
+
+
+def _own_odds(recording: Recording, folds: Sequence[Fold], name: str) -> list | None:
+    """Log odds of each fold, (trial,) each, less what a drift along with the choices puts into them."""
+    odds, choices = [getattr(fold, name) for fold in folds], recording.choices
+    if choices is None or any(one is None for one in odds):
+        return None
+    at = order.session_order(recording)
+    at = np.arange(recording.n_trials, dtype=float) if at is None else at
+    if not (order.follows_time(choices, at) and order.drifts(recording, at)):
+        return odds
+    tested = np.concatenate([fold.test for fold in folds])
+    own = order.without_course(np.concatenate(odds), choices[tested], at[tested])
+    return np.split(own, np.cumsum([len(one) for one in odds])[:-1])
 
 
 def select(
@@ -202,8 +293,20 @@ def select(
     return int((behind.mean(axis=1) <= error).argmax()), found
 
 
-def _fold(recording, rank, key, train, test, slow, groups, options) -> Fold:
-    level = baseline.fit(recording, train=train, slow=slow)
+def _spiking(recording: Recording, trains) -> None:
+    """Refuse neurons that some fold could not learn from, before anything is computed."""
+    silent = np.flatnonzero(np.any([~recording.counts[train].any(axis=(0, 1)) for train in trains], axis=0))
+    if len(silent):
+        n = recording.n_neurons
+        raise ValueError(
+            f"recording: expected neurons that spike in the training trials of each fold, got {len(silent)} "
+            f"of {n} that do not: leave them out, recording.select_neurons(np.delete(np.arange({n}), "
+            f"{silent.tolist()}))"
+        )
+
+
+def _fold(recording, rank, key, train, test, at, groups, options) -> Fold:
+    level = baseline.fit(recording, train=train, slow=False if at is None else at)
     fit = fitting.fit(recording.trials(train), rank, key=key, baseline=level[train], **options)
     return judge(fit, recording, train, test, level[test], groups=groups)
 

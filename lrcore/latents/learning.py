@@ -38,28 +38,32 @@ def read_out(model: StateSpace, posterior: Posterior, data: Observed) -> StateSp
     (fisher, slope, squares), _ = jax.lax.scan(one, zero, parts)
     fisher = fisher.reshape(n, dim + 1, dim + 1)
     # A prior of standard deviation 1 on every weight: nothing where there are spikes, and no blow-up where
-    # there are few.
+    # there are few. A potential of rates may be as large as they are.
     now = jnp.concatenate([model.m, model.d[:, None]], axis=1)
-    prior = jnp.ones(dim + 1)
-    if not model.counted:
-        prior = 1e-3 * prior
-    fisher = fisher + jnp.diag(prior)[None]
-    slope = slope - prior[None] * now
+    prior = jnp.ones((n, 1)) if model.counted else 1e-3 / jnp.maximum(data.power, 1.0)[:, None]
+    fisher = fisher + prior[..., None] * jnp.eye(dim + 1)[None]
+    slope = slope - prior * now
     if not model.bias:
         fisher = fisher.at[:, dim, :].set(0.0).at[:, :, dim].set(0.0).at[:, dim, dim].set(1.0)
         slope = slope.at[:, dim].set(0.0)
     change = jnp.linalg.solve(fisher, slope[..., None])[..., 0]
     size = jnp.linalg.norm(change, axis=1, keepdims=True)
-    new = now + change * jnp.minimum(1.0, 1.0 / jnp.maximum(size, 1e-9))
+    most = 1.0 if model.counted else jnp.maximum(1.0, jnp.linalg.norm(now, axis=1, keepdims=True))
+    new = now + change * jnp.minimum(1.0, most / jnp.maximum(size, 1e-9))
     changed = eqx.tree_at(lambda s: (s.m, s.d), model, (new[:, :dim], new[:, dim]))
     if not model.counted:
-        changed = eqx.tree_at(lambda s: s.variance, changed, jnp.maximum(squares / data.mask.sum(), 1e-8))
+        variance = jnp.maximum(squares / data.mask.sum(), 1e-8 * data.power)
+        changed = eqx.tree_at(lambda s: s.variance, changed, variance)
     return changed
 
 
 @eqx.filter_jit
-def input_weights(model: StateSpace, posterior: Posterior, data: Observed) -> Float[Array, "neuron input"]:
-    """One Fisher step for b (neuron, input), from 0."""
+def input_weights(
+    model: StateSpace, posterior: Posterior, data: Observed, size: Float[Array, " input"]
+) -> Float[Array, "neuron input"]:
+    """One Fisher step for b (neuron, input), from 0; the prior has a standard deviation of 1 for inputs of
+    that size, and for rates of variance 1.
+    """
 
     def one(total, parts):
         mean, covariance, y, c, mask, u = parts
@@ -71,9 +75,8 @@ def input_weights(model: StateSpace, posterior: Posterior, data: Observed) -> Fl
     n, inputs = len(model.d), data.u.shape[-1]
     parts = (posterior.mean, posterior.covariance, *per_trial(data), data.u)
     (fisher, slope), _ = jax.lax.scan(one, (jnp.zeros((n, inputs**2)), jnp.zeros((n, inputs))), parts)
-    return jnp.linalg.solve(fisher.reshape(n, inputs, inputs) + jnp.eye(inputs)[None], slope[..., None])[
-        ..., 0
-    ]
+    prior = jnp.diag(size**2)[None] / data.power[:, None, None]
+    return jnp.linalg.solve(fisher.reshape(n, inputs, inputs) + prior, slope[..., None])[..., 0]
 
 
 @eqx.filter_jit

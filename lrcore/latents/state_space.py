@@ -14,6 +14,7 @@ from ..activation import Activation, resolve
 from ..checks import ArrayLike
 from ..recording import Recording
 from .smoother import Posterior, cholesky, expected, inverse, resampled, smooth, weighted_paths
+from .unit import Unit
 
 # Nodes and weights of the expectation over a normal potential, exact to order five.
 _NODES = ((0.0, 2 / 3), (np.sqrt(3.0), 1 / 6), (-np.sqrt(3.0), 1 / 6))
@@ -82,6 +83,7 @@ class Observed(eqx.Module):
     - `y` (trial, time, neuron), counts or rates; `c`: $C_{it}$, the same or (1, 1, 1); `u` (trial, time,
       input), late by the lag.
     - `mask` (trial, time), 1 in valid bins; `seen` (neuron,), 1 for neurons that are observed.
+    - `power` (neuron,), variance of rates y, and 1 for counts: what is weak or small is so beside it.
     """
 
     y: Float[Array, "trial time neuron"]
@@ -89,6 +91,7 @@ class Observed(eqx.Module):
     u: Float[Array, "trial time input"]
     mask: Float[Array, "trial time"]
     seen: Float[Array, " neuron"]
+    power: Float[Array, " neuron"]
 
 
 def positive_baseline(baseline: ArrayLike | None, recording: Recording) -> np.ndarray:
@@ -124,23 +127,34 @@ def inputs_of(recording: Recording, lag: int) -> Float[Array, "trial time input"
 
 
 def observed(
-    recording: Recording, baseline: ArrayLike | None, lag: int, neurons: ArrayLike | None = None
+    recording: Recording,
+    baseline: ArrayLike | None,
+    lag: int,
+    neurons: ArrayLike | None = None,
+    unit: Unit | None = None,
 ) -> Observed:
     """A recording as the model sees it; `neurons` is a mask (neuron,) of those that are observed, all by
-    default.
+    default; `unit`: of the model's rates, by default that of the recording.
     """
+    signal, mask = recording.signal, recording.mask[..., None]
+    y = signal if unit is None else np.where(mask, unit.inside(signal), 0)
+    power = np.ones(recording.n_neurons)
+    if recording.rates is not None:
+        power = np.var(y, axis=(0, 1), where=mask, dtype=np.float64)
     return Observed(
-        y=jnp.asarray(recording.signal, jnp.float32),
+        y=jnp.asarray(y, jnp.float32),
         c=jnp.ones((1, 1, 1)) if baseline is None else jnp.asarray(baseline),
         u=inputs_of(recording, lag),
         mask=jnp.asarray(recording.mask, jnp.float32),
         seen=jnp.ones(recording.n_neurons) if neurons is None else jnp.asarray(neurons, jnp.float32),
+        power=jnp.asarray(power, jnp.float32),
     )
 
 
-def variance_of(recording: Recording) -> Float[np.ndarray, " neuron"]:
-    """Of each neuron's signal over the valid bins."""
-    return np.var(recording.signal.astype(np.float64), axis=(0, 1), where=recording.mask[..., None])
+def input_size(recording: Recording) -> Float[np.ndarray, " input"]:
+    """What is one of each input: the median size where it is not 0. Of clicks that are counted it is 1."""
+    inputs = np.zeros((0, 0)) if recording.inputs is None else np.abs(recording.inputs[recording.mask])
+    return np.array([np.median(one[one > 0]) if one.any() else 1.0 for one in inputs.T])
 
 
 # --- the observations

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -10,7 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from .. import checks
 from ..activation import resolve
-from ..recording import Recording
+from ..recording import Recording, validation
 from .fitting import StateSpaceFit
 from .state_space import inputs_of
 
@@ -19,11 +20,12 @@ def shuffled(recording: Recording, key: PRNGKeyArray, *, block: int = 16) -> Rec
     """Each neuron's spikes from other trials, of nearly the same length: no neuron knows of another, of the
     inputs or of the choice.
 
-    Trials in order of their length are cut into blocks, trimmed to the shortest of the block, and permuted
-    within it, for each neuron on its own. Single neurons keep their rates and their course in time; what is
-    shared within a trial is gone.
+    Trials in order of their length, those of one length at random, are cut into blocks, trimmed to the
+    shortest of the block, and permuted within it, for each neuron on its own. Single neurons keep their rates
+    and their course in time; what is shared within a trial is gone. A neuron whose spikes were all trimmed
+    stays, silent; `.drop_constant()` removes it.
 
-    - `block`: trials that are permuted among each other.
+    - `block`: trials that are permuted among each other, at least.
 
     >>> from lrcore.recording import clicks_session
     >>> data = clicks_session(jr.key(0), n_trials=40).recording
@@ -32,24 +34,15 @@ def shuffled(recording: Recording, key: PRNGKeyArray, *, block: int = 16) -> Rec
     """
     block = checks.count("block", block, least=2)
     rng = np.random.default_rng(np.asarray(jr.key_data(key)))
-    order = np.argsort(recording.lengths, kind="stable")
+    # At random where lengths are equal: neighbours in the array may be of one choice.
+    order = np.lexsort([rng.permutation(recording.n_trials), recording.lengths])
     signal, lengths = np.zeros_like(recording.signal), recording.lengths.copy()
-    for start in range(0, recording.n_trials, block):
-        some = order[start : start + block]
+    for some in np.array_split(order, max(1, recording.n_trials // block)):
         lengths[some] = recording.lengths[some].min()
         for i in range(recording.n_neurons):
             signal[some, :, i] = recording.signal[rng.permutation(some), :, i]
-    name = "spikes" if recording.rates is None else "rates"
-    inputs = recording.inputs
-    return Recording(
-        **{name: signal},
-        bin_width=recording.bin_width,
-        lengths=lengths,
-        inputs=inputs,
-        choices=recording.choices,
-        neurons=recording.neurons,
-        drop_constant=True,
-    )
+    signal[~checks.inside(lengths, recording.n_time)] = 0
+    return _with(recording, signal, lengths, recording.choices)
 
 
 def surrogate(
@@ -64,7 +57,8 @@ def surrogate(
       `bistable(found, key)[0]`, that of a network, or by default the model's.
 
     **Returns** the recording, and the true latents of the decision. A choice is what a simulated trial ends
-    nearer to: where the fitted trials of one choice end on average, or those of the other.
+    nearer to: where the fitted trials of one choice end on average, or those of the other. A neuron that
+    happens to be silent stays; `.drop_constant()` removes it.
 
     >>> from lrcore import latents
     >>> from lrcore.recording import clicks_session
@@ -85,17 +79,25 @@ def surrogate(
     phi = resolve(model.activation)
     potential = path @ np.asarray(model.m).T + np.asarray(model.d)
     rates = found.baseline * np.asarray(phi(jnp.asarray(potential)) / phi(jnp.zeros(())))
-    rng = np.random.default_rng(np.asarray(jr.key_data(spike_key)))
-    spikes = rng.poisson(np.where(recording.mask[..., None], rates, 0))
-    new = Recording(
-        spikes=spikes,
-        bin_width=recording.bin_width,
-        lengths=recording.lengths,
-        inputs=recording.inputs,
-        choices=_choices(found, path[..., :rank]),
-        neurons=recording.neurons,
-    )
+    rates = np.where(recording.mask[..., None], rates, 0)
+    if not rates.max() < np.iinfo(np.int32).max / 2:
+        raise FloatingPointError(f"drift: the simulated rates reach {rates.max():.2g} spikes a bin: unstable")
+    spikes = np.random.default_rng(np.asarray(jr.key_data(spike_key))).poisson(rates)
+    new = _with(recording, spikes, recording.lengths, _choices(found, path[..., :rank]))
     return new, np.where(recording.mask[..., None], path[..., :rank], 0)
+
+
+def _with(recording: Recording, signal, lengths, choices) -> Recording:
+    """The recording with another signal. What was admitted once, in rates and neurons, stays admitted."""
+    if recording.rates is None:
+        signal = validation.counts(signal)
+    name = "rates" if recording.spikes is None else "spikes"
+    return eqx.tree_at(
+        lambda r: (getattr(r, name), r.lengths, r.choices),
+        recording,
+        (signal, lengths, choices),
+        is_leaf=lambda x: x is None,
+    )
 
 
 def linear(found: StateSpaceFit, key: PRNGKeyArray) -> Callable:

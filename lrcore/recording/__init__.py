@@ -9,3 +9,5 @@ from .published import rat_or_twin as rat_or_twin
 from .published import rat_session as rat_session
 from .published import registry as registry
 from .recording import Recording as Recording
+from .report import Finding as Finding
+from .report import Report as Report

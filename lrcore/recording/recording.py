@@ -1,6 +1,7 @@
 """Recordings: spikes or rates of a neuronal population in trials, checked once when they are made."""
 
 import os
+import warnings
 
 import equinox as eqx
 import jax
@@ -9,8 +10,9 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from .. import checks
 from ..checks import ArrayLike
-from . import readers, validation
-from .readers import BIN_WIDTH
+from . import _containers, readers, validation
+from .report import Report, examine
+from .validation import BIN_WIDTH
 
 # Mean rate over the neurons, in Hz. Above: a refractory period of 2 ms leaves no more than 500 Hz. Below:
 # a population that spikes less than once in 20 s a neuron is rather one whose bins are 1000 times shorter.
@@ -34,14 +36,21 @@ class Recording(eqx.Module):
     - `choices`: (trial,), whole numbers such as 0 (left) and 1 (right), or None.
     - `neurons`: names of the neurons, or None.
     - `info`: further values of each trial by name, arrays with the trial as first axis, or None.
+    - `axes`: the order of the axes of `spikes` or `rates`, such as `("neuron", "trial", "time")`; what is
+      said here is believed. By default (trial, time, neuron), and arrays that contradict it are refused.
     - `drop_constant`: leave out neurons whose signal never changes, rather than refuse them.
     - `plausible_rates`: lowest and highest mean rate in Hz over the neurons that spikes may have: the
       commonest failure is a bin width in the wrong unit, 1000 times off.
+    - `notes`: sentences on where this is from, which are printed with it.
+
+    `spikes`, `rates` and `inputs` may also be a list with the (time, neuron) array, sparse matrix or table of
+    each trial, from which the lengths are taken; a masked array whose masks are the padding; a labelled
+    array, whose dimensions are sorted by name; a torch tensor.
 
     **Raises** `ValueError` for swapped axes, a bin width in the wrong unit, implausible rates, NaN, infinite,
     negative or fractional counts, trials of fewer than two bins, lengths beyond the array, inputs or choices
-    of another length, fewer than two trials, constant neurons; `TypeError` for float16 or anything but
-    numbers.
+    of another length, fewer than two trials, constant neurons, values masked within trials; `TypeError` for
+    float16, quantities with a unit, or anything but numbers.
 
     All arrays are numpy arrays. The first axis of each is the trial.
 
@@ -61,6 +70,7 @@ class Recording(eqx.Module):
     info: dict[str, Shaped[np.ndarray, "trial ..."]]
     bin_width: float = eqx.field(static=True)
     neurons: tuple[str, ...] | None = eqx.field(static=True)
+    notes: tuple[str, ...] = eqx.field(static=True)
 
     def __init__(
         self,
@@ -73,21 +83,31 @@ class Recording(eqx.Module):
         choices: ArrayLike | None = None,
         neurons: ArrayLike | None = None,
         info=None,
+        axes=None,
         drop_constant: bool = False,
         plausible_rates=PLAUSIBLE_RATES,
+        notes=(),
     ):
         if (spikes is None) == (rates is None):
             found = "neither" if spikes is None else "both"
             raise ValueError(f"recording: expected either `spikes` or `rates`, got {found}")
         self.bin_width = validation.seconds(bin_width)
         name = "spikes" if rates is None else "rates"
-        signal = checks.array(name, spikes if rates is None else rates, validation.AXES, padded=True)
-        signal = np.asarray(signal)
+        lengths, choices = _containers.plain("lengths", lengths), _containers.plain("choices", choices)
+        given = _containers.signal(name, spikes if rates is None else rates, lengths, axes)
+        heard = None if inputs is None else _containers.signal("inputs", inputs, lengths)
+        signal = np.asarray(checks.array(name, given.array, validation.AXES, padded=True))
         if 0 in signal.shape:
             raise ValueError(
                 f"{name}: expected trials, time bins and neurons, got the empty shape {signal.shape}"
             )
-        validation.in_order(name, signal, lengths, inputs, choices, neurons)
+        sure = given.sure or not (lengths is inputs is neurons is None)
+        if not given.sure:
+            validation.in_order(
+                name, signal, lengths, None if heard is None else heard.array, choices, neurons
+            )
+        lengths = validation.one_length(name, lengths, given.lengths)
+        neurons = given.neurons if neurons is None else neurons
         n_trials, n_time, n_neurons = signal.shape
         if n_trials < 2:
             raise ValueError(
@@ -98,29 +118,30 @@ class Recording(eqx.Module):
         mask = checks.inside(self.lengths, n_time)
         self.neurons = validation.names(neurons, n_neurons)
         self.choices = None if choices is None else validation.whole_numbers("choices", choices, n_trials)
-        self.inputs = None if inputs is None else validation.inputs(inputs, mask)
+        self.inputs = None if heard is None else validation.inputs(heard, self.lengths, mask)
         self.info = {
             key: validation.per_trial(f"info['{key}']", value, n_trials)
             for key, value in dict(info or {}).items()
         }
-        signal = validation.without_padding(name, signal, mask)
+        signal = validation.without_padding(name, signal, mask, fresh=given.fresh)
         self.spikes = self.rates = None
         if name == "spikes":
-            self.spikes = validation.counts(signal)
+            self.spikes = validation.counts(signal, fresh=given.fresh or not mask.all())
         else:
             self.rates = signal if np.issubdtype(signal.dtype, np.floating) else signal.astype(np.float32)
-        constant = self.constant
+        self.notes = tuple(notes)
+        constant = validation.constant(self.signal, mask)
         if constant.any():
             if not drop_constant or constant.all():
                 raise ValueError(validation.constant_message(name, constant, self._labels()))
             kept = np.flatnonzero(~constant)
             self.neurons = tuple(self._labels()[i] for i in kept)
-            self.spikes = None if self.spikes is None else self.spikes[:, :, kept]
+            self.spikes = None if self.spikes is None else validation.compacted(self.spikes, kept)
             self.rates = None if self.rates is None else self.rates[:, :, kept]
         if name == "spikes":
             validation.plausible(float(self.mean_rates.mean()), self.bin_width, plausible_rates)
-            if lengths is None and inputs is None and neurons is None:
-                validation.neurons_last(self.spikes)
+            hint = None if sure else validation.neurons_last(self.spikes)
+            self.notes += () if hint is None else (hint,)
 
     # --- sizes and derived quantities
 
@@ -175,8 +196,7 @@ class Recording(eqx.Module):
     @property
     def constant(self) -> Bool[np.ndarray, " neuron"]:
         """Which neurons' signal never changes within the trials."""
-        different = self.signal != self.signal[:1, :1]
-        return ~(different & self.mask[:, :, None]).any(axis=(0, 1))
+        return validation.constant(self.signal, self.mask)
 
     def psth(self, chosen: ArrayLike | None = None, *, sigma=0.05, least=5) -> tuple[np.ndarray, np.ndarray]:
         r"""Peri-stimulus time histogram: the mean over trials of the smoothed rate, and its standard error,
@@ -257,7 +277,7 @@ class Recording(eqx.Module):
     # --- what it is, for people
 
     def summary(self) -> str:
-        """A block of four lines: sizes, bins in seconds, rates in Hz, inputs and choices."""
+        """A block of four lines: sizes, bins in seconds, rates in Hz, inputs and choices; then the notes."""
         seconds = self.lengths * self.bin_width
         rates = self.mean_rates
         kind = "spikes" if self.rates is None else "rates"
@@ -271,59 +291,108 @@ class Recording(eqx.Module):
             f"{seconds.max():.3g} s, median {np.median(seconds):.3g} s\n"
             f"rates    median {np.median(rates):.3g} Hz, from {rates.min():.3g} to {rates.max():.3g} Hz\n"
             f"inputs   {self.n_inputs or 'none'}; choices {choices}"
-        )
+        ) + "".join(f"\nnote     {note}" for note in self.notes)
 
     def __repr__(self) -> str:
         return self.summary()
+
+    def report(self, *, tau=None) -> Report:
+        """What came in and what looks wrong with it, before any model: a line for each finding, with what to
+        do.
+
+        Silent and constant neurons, neurons with few spikes, copies of one neuron; slow drift and jumps over
+        trials; trials that are unusual, repeated, overlapping, cut at the array's end or padded without a
+        word; inputs that never change, choices of one kind, conditions that stand in order; bins that are
+        longer than `tau`, spikes faster than a neuron can fire. One clean recording in a hundred has a word
+        about chance.
+
+        - `tau`: the time constant in seconds that a model will have, to compare the bins with.
+
+        **Returns** a `Report`: prints as a table, has what was found as numbers, and a picture,
+        `lr.plots.recording(report)`.
+
+        >>> counts = np.random.default_rng(0).poisson(0.1, (40, 50, 8))
+        >>> counts[:, :, 5] = counts[:, :, 2]
+        >>> Recording(spikes=counts, bin_width=0.01).report()
+        Report: spikes of 8 neurons in 40 trials: 1 found
+        duplicates 2 neurons are copies of one another (2 = 5): keep one of each, ...
+        """
+        return examine(self, tau=tau)
 
     # --- readers
 
     @classmethod
     def from_npz(
-        cls, path: str | os.PathLike, *, key: str | None = None, bin_width=None, drop_constant: bool = False
+        cls,
+        path: str | os.PathLike,
+        *,
+        key: str | None = None,
+        bin_width=None,
+        axes=None,
+        coding=None,
+        drop_constant: bool = False,
+        plausible_rates=PLAUSIBLE_RATES,
     ) -> "Recording":
         """Read an `.npz` as the FINDR and Connector codes of the field write it.
 
         Keys: `spikes` or `rates` (trial, time, neuron); optional `externalinputs` (trial, time, input; all
-        NaN: none), `lengths` (trial,) in bins, `choices` (trial,), and `times`. In FINDR's files `times` is
-        (trial,), the onset of each trial, and is kept as `info["onsets"]`. Files that hold a time axis there,
-        evenly spaced (time,), give the bin width by it, in seconds.
+        NaN: none), `lengths` (trial,) in bins, `choices` (trial,; all NaN: none), the width of a bin in
+        seconds (`bin_width`, `bin_size` or `dt`; `bin_width_ms` and such in milliseconds; `fs` or
+        `sampling_rate` in bins a second), and `times`. In FINDR's files `times` is (trial,), the onset of
+        each trial, and is kept as `info["onsets"]`. Files that hold a time axis there, evenly spaced (time,),
+        give the bin width by it, in seconds, or in samples where the sampling rate stands beside.
 
         **Arguments**
 
         - `key`: `"spikes"` or `"rates"`, needed where a file holds both.
-        - `bin_width`: in seconds; default is the time axis of the file, else 0.01, as in those codes.
-        - `drop_constant`: as for the recording.
+        - `bin_width`: in seconds; default is what the file says, else 0.01, as in those codes.
+        - `axes`: the order of the axes of `spikes` or `rates`, if it is another; what is said is believed.
+        - `coding`: as for `from_nwb`.
+        - `drop_constant`, `plausible_rates`: as for the recording.
+
+        Trials without a choice are left out, with a warning that counts them.
 
         **Raises** `FileNotFoundError`; `ValueError`, naming the file, for one that is no `.npz`, is
-        truncated, has neither key, a time axis that contradicts `bin_width`, or what a recording refuses.
+        truncated, has neither key, says of its bins what contradicts itself or `bin_width`, has `times` that
+        may be both onsets and an axis, or numbers of bins, while no bin width is known, or what a recording
+        refuses.
 
         Source: README of github.com/Brody-Lab/findr; `train.py` of github.com/AllenInstitute/connector.
         """
-        found = readers.npz(path, key=key, bin_width=bin_width)
-        with readers.naming(path):
-            return cls(**found, drop_constant=drop_constant)
+        found = readers.npz(path, key=key, bin_width=bin_width, axes=axes, coding=coding)
+        return cls._read(path, found, drop_constant=drop_constant, plausible_rates=plausible_rates)
 
     @classmethod
-    def from_mat(cls, path: str | os.PathLike, *, drop_constant: bool = False) -> "Recording":
+    def from_mat(
+        cls,
+        path: str | os.PathLike,
+        *,
+        coding=None,
+        drop_constant: bool = False,
+        plausible_rates=PLAUSIBLE_RATES,
+    ) -> "Recording":
         """Read a published session of rats in the Poisson-Clicks task, 10 ms bins from the stereo click on.
 
         `inputs` (trial, time, 2) are the numbers of left and right clicks in each bin. The stereo click that
         opens a trial stands in both, in bin 0, as it does in the files; clicks after the trial's last bin are
         left out; a session without any has no inputs. `choices` are 0 (left) and 1 (right). `info` has
         `gamma`, the log ratio of right to left click rate, and `onsets`, the stereo click's time in the
-        session in seconds. Trials with photostimulation and trials of fewer than two bins are left out, with
-        a warning that counts them.
+        session in seconds. Trials with photostimulation, without a choice and of fewer than two bins are left
+        out, with a warning that counts them. Files of version 7.3 need h5py.
 
-        **Raises** `FileNotFoundError`; `ValueError`, naming the file, for one that is truncated, of another
-        kind, without usable trials, or with what a recording refuses.
+        **Arguments**
+
+        - `coding`: as for `from_nwb`.
+        - `drop_constant`, `plausible_rates`: as for the recording.
+
+        **Raises** `FileNotFoundError`; `ImportError` without h5py; `ValueError`, naming the file, for one
+        that is truncated, of another kind, without usable trials, or with what a recording refuses.
 
         Source: format of github.com/Brody-Lab/decision_dynamics_commitment, for Luo, Kim et al. (2025),
         Nature.
         """
-        found = readers.mat(path)
-        with readers.naming(path):
-            return cls(**found, drop_constant=drop_constant)
+        found = readers.mat(path, coding=coding)
+        return cls._read(path, found, drop_constant=drop_constant, plausible_rates=plausible_rates)
 
     @classmethod
     def from_nwb(
@@ -331,50 +400,155 @@ class Recording(eqx.Module):
         path: str | os.PathLike,
         *,
         bin_width=BIN_WIDTH,
-        choice="choice",
+        align: str | None = None,
+        window=None,
+        choice: str | None = "choice",
+        coding=None,
         clicks=("left_clicks", "right_clicks"),
-        photostimulus="photostimulation",
-        neurons: ArrayLike = "unit_name",
+        inputs=(),
+        photostimulus: str | None = "photostimulation",
+        neurons: str | None = "unit_name",
+        units=None,
+        trials=None,
+        intervals: str = "trials",
+        time_units=None,
+        validity: bool = True,
         drop_constant: bool = False,
+        plausible_rates=PLAUSIBLE_RATES,
     ) -> "Recording":
         """Read a session in an NWB file: spikes of its units in the bins of its trials; needs
         `pip install "lrcore[nwb]"`.
 
-        A trial runs from `start_time` to `stop_time` of the trials table, in whole bins; what is left at its
-        end is not read. All times are seconds of the session, as NWB has them. `info["onsets"]` are the start
-        times, and `info["gamma"]` is the column of that name, where there is one.
+        A trial runs from `start_time` to `stop_time` of the trials table, or over a window around an event,
+        in whole bins; what is left at its end is not read. Units are read one by one. `info["onsets"]` are
+        the times at which the bins begin, and `info["gamma"]` is the column of that name, where there is one.
+
+        All times are seconds of the session, as NWB has them: spikes and events reach beyond the first trial
+        and not far past the last. Samples and Unix times are converted where the file states the sampling
+        period or its reference time, with a warning; other clocks are refused by name. A time counts as on
+        the edge of a bin if it is as near as its numbers can tell.
 
         **Arguments**
 
         - `bin_width`: in seconds.
-        - `choice`: the column with 0 or left, 1 or right. Without the column there are no choices; trials
-          where it is empty or NaN are left out.
-        - `clicks`: names of the events that are the inputs, one input each: a ragged column of the trials
-          table, or anything in the file with that name and with timestamps, such as a `TimeSeries` in
-          `stimulus`. Where the file has none of them, there are no inputs.
-        - `photostimulus`: a column that is true, or not NaN, in trials to leave out.
+        - `align`: the event at time 0, instead of the start: a column of the trials table with its time in
+          each trial, or events anywhere in the file, of which the first in a trial counts.
+        - `window`: (before, after) that event in seconds, such as (-0.5, 1.5); None for the event itself, and
+          for the trial's end.
+        - `choice`: the column of choices, None for none. Left or right, -1 or 1, false or true, or two other
+          words or numbers become 0 and 1, and `notes` and `info` say what was what; 0 between -1 and 1 is no
+          choice. Without the column there are no choices; trials where it is empty, NaN or a word such as
+          "miss" are left out.
+        - `coding`: what number stands for which value of that column, such as `{"A": 0, "B": 1}`; other
+          values are then no choice.
+        - `clicks`: names of the events that are the first inputs, one input each, in counts: a ragged column
+          of the trials table, or anything in the file with that name and with times, such as a `TimeSeries`
+          in `stimulus` or a table of events. Where the file has none of them, there are none.
+        - `inputs`: names of further inputs, which the file must have. Events are counted; of a `TimeSeries`
+          each channel is averaged in each bin, or taken between its samples; trials in which it has gaps are
+          left out. `"container/name"` where a name stands twice.
+        - `photostimulus`: a column that is true, or not NaN, or a word other than "none", "no" and "off", in
+          trials to leave out.
         - `neurons`: the column of the units table that names them; without it, the units' ids.
-        - `drop_constant`: as for the recording.
+        - `units`, `trials`: which to read: indices or a mask; or, for columns by name, a value, a list of
+          values, or a function of the column, such as `{"quality": "good", "snr": lambda x: x > 2}`. For
+          units, columns of their electrodes count too.
+        - `intervals`: the table of intervals that are the trials.
+        - `time_units`: seconds in a unit of the file's times, where it departs from NWB: one number, or
+          `{"spikes": 0.001}` for spikes in milliseconds, and so for trials and events. What is said is
+          believed.
+        - `validity`: leave out trials in `invalid_times`, trials in which a unit was not observed
+          (`obs_intervals`), and those before the first spike of any unit or after the last, where silence
+          cannot be chance.
+        - `drop_constant`, `plausible_rates`: as for the recording.
 
-        Trials that are left out, and those of fewer than two bins, are counted in a warning.
+        What is left out is counted: in a warning and in `notes` for trials, in `notes` for units.
 
         **Raises** `ImportError` without pynwb; `FileNotFoundError`; `ValueError`, naming the file, for one
-        that is truncated, of another kind, without units, without trials, with click times that are not the
-        session's, or with what a recording refuses.
+        that is truncated, of another kind, without units, without trials, with times on another clock or too
+        coarse for the bins, without what is asked for by name, with choices of which it is not clear which is
+        which, or with what a recording refuses.
 
         Source: the NWB format, nwb-schema.readthedocs.io.
         """
-        bin_width = validation.seconds(bin_width)
         found = readers.nwb(
             path,
-            bin_width=bin_width,
+            intervals=intervals,
+            bin_width=validation.seconds(bin_width),
+            align=align,
+            window=window,
             choice=choice,
+            coding=coding,
             clicks=clicks,
+            inputs=inputs,
+            photostimulus=photostimulus,
+            neurons=neurons,
+            units=units,
+            trials=trials,
+            time_units=time_units,
+            validity=validity,
+        )
+        return cls._read(path, found, drop_constant=drop_constant, plausible_rates=plausible_rates)
+
+    @classmethod
+    def from_pynapple(
+        cls,
+        units,
+        trials,
+        *,
+        bin_width=BIN_WIDTH,
+        align=None,
+        window=None,
+        choice: str | None = "choice",
+        coding=None,
+        inputs=(),
+        photostimulus: str | None = "photostimulation",
+        neurons: str | None = "unit_name",
+        drop_constant: bool = False,
+        plausible_rates=PLAUSIBLE_RATES,
+    ) -> "Recording":
+        """Spikes of a pynapple `TsGroup` in the bins of the trials that are an `IntervalSet`; needs
+        `pip install "lrcore[pynapple]"`.
+
+        Columns of the trials and names of the units are their metadata. Trials beyond the time support of the
+        units, where that is more than their spikes, are left out. Everything else is as in `from_nwb`.
+
+        **Arguments**
+
+        - `units`: a `TsGroup`; `units[units.quality == "good"]` selects.
+        - `trials`: an `IntervalSet`.
+        - `align`: a column of the trials with times, or a `Ts`.
+        - `inputs`: columns of the trials with times of events or `Ts`, counted; `Tsd` or `TsdFrame`,
+          averaged.
+        - others: as for `from_nwb`.
+
+        **Raises** `ImportError` without pynapple; `TypeError` for other objects; `ValueError` as `from_nwb`.
+
+        Source: pynapple.org.
+        """
+        found = readers.pynapple(
+            units,
+            trials,
+            bin_width=validation.seconds(bin_width),
+            align=align,
+            window=window,
+            choice=choice,
+            coding=coding,
+            inputs=inputs,
             photostimulus=photostimulus,
             neurons=neurons,
         )
+        return cls._read("pynapple", found, drop_constant=drop_constant, plausible_rates=plausible_rates)
+
+    @classmethod
+    def _read(cls, path, found, **options) -> "Recording":
+        """The recording of what a reader found; warns of what it left out."""
+        told = found.pop("told", ())
+        for note in told:
+            # Two frames up is the caller of `from_npz` and its like.
+            warnings.warn(f"{path}: {note}", UserWarning, stacklevel=3)
         with readers.naming(path):
-            return cls(**found, drop_constant=drop_constant)
+            return cls(**found | {"notes": (*told, *found.get("notes", ()))}, **options)
 
     def _labels(self) -> tuple[str, ...]:
         return self.neurons or tuple(str(i) for i in range(self.n_neurons))

@@ -1,13 +1,19 @@
 """The door of a recording: swapped axes, wrong units and impossible counts are refused in one sentence."""
 
 import itertools
+from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 
 from .. import checks
+from . import _containers
+from ._containers import AXES
 
-AXES = ("trial", "time", "neuron")
+# The bin of the field's FINDR and Connector codes and of the published rat sessions, in seconds.
+BIN_WIDTH = 0.01
+# Bytes that are looked at together, so that checks of a large recording need no second one.
+_PIECE = 2**24
 
 
 def in_order(name, signal, lengths, inputs, choices, neurons) -> None:
@@ -52,22 +58,49 @@ def in_order(name, signal, lengths, inputs, choices, neurons) -> None:
         f"np.transpose({name}, {order})"
     )
     if agrees(signal.shape, strictly=False):
-        message += f"; if the axes are right, cut the padding: {name}[:, :{longest}]"
+        message += f"; if the axes are right, cut the padding: {name}[:, :{longest}], or say so: axes={AXES}"
     raise ValueError(message)
 
 
-def neurons_last(spikes) -> None:
-    """With nothing to compare with, look at the counts: in rat sessions the spread is 0.3 to 0.9 along the
-    neurons, below 0.02 along trials and times."""
+def neurons_last(spikes) -> str | None:
+    """With nothing to compare with, look at the counts, as neurons differ more than times do.
+
+    Refused is only what no right recording looks like: a time axis along which means jump from bin to bin,
+    before a neuron axis along which they run smoothly, as over time. Where the axes might as well be right
+    (neurons that are alike respond to an event), a note says how to tell.
+    """
     spread = _spread(spikes)
     other = int(spread[:2].argmax())
-    if spread[other] > 0.1 and spread[other] > 10 * spread[2]:
+    seen = f"mean counts differ far more along axis {other} (relative variance {spread[other]:.2g}) than "
+    seen += f"along the last ({max(spread[2], 0):.2g})"
+    if spread[1] > 0.1 and _jumps(spikes, 1) > 0.4 and _jumps(spikes, 2) < 0.2:
         raise ValueError(
             f"spikes: expected spikes of shape (trial, time, neuron), got {spikes.shape}, where mean counts "
-            f"differ far more along axis {other} (relative variance {spread[other]:.2g}) than along the last "
-            f"({max(spread[2], 0):.2g}): move the neuron axis last, np.moveaxis(spikes, {other}, -1); if the "
-            "axes are right, give `lengths`"
+            "jump from bin to bin along axis 1, as between neurons, and run smoothly along the last, as over "
+            "time: move the neuron axis last, np.moveaxis(spikes, 1, -1); if the axes are right, give "
+            f"`lengths` or axes={AXES}"
         )
+    if spread[other] > 0.1 and spread[other] > 10 * spread[2]:
+        return (
+            f"{seen}: if that is the neuron axis, move it last, np.moveaxis(spikes, {other}, -1); if the "
+            f"axes are right, say so: axes={AXES}"
+        )
+    return None
+
+
+def _jumps(signal, axis) -> float:
+    """How rough the mean signal is along an axis: about 1 where no two bins nearby have anything in common,
+    near 0 where it is smooth or repeats itself. NaN where noise or a few bins make it.
+    """
+    along = signal.mean(axis=tuple(i for i in range(3) if i != axis), dtype=np.float64)
+    noise = along.mean() / (signal.size / len(along))
+    # Without the largest few: one abrupt response is no roughness.
+    few = 2 + len(along) // 10
+    far = np.sort((along - np.median(along)) ** 2)[:-few]
+    if len(along) < 8 or far.mean() < 10 * noise:
+        return np.nan
+    steps = [np.sort((along[k:] - along[:-k]) ** 2 / 2)[:-few].mean() for k in range(1, len(along) // 4 + 1)]
+    return float((min(steps) - noise) / (far.mean() - noise))
 
 
 def _spread(signal) -> Float[np.ndarray, "3"]:
@@ -83,6 +116,7 @@ def _spread(signal) -> Float[np.ndarray, "3"]:
 
 
 def seconds(value) -> float:
+    _containers.unitless("bin_width", value)
     value = checks.positive("bin_width", value)
     if value > 1:
         raise ValueError(
@@ -92,35 +126,65 @@ def seconds(value) -> float:
     return value
 
 
-def without_padding(name, signal, mask) -> Shaped[np.ndarray, "trial time axis"]:
-    """The signal with padding set to 0, finite."""
+def without_padding(name, signal, mask, *, fresh=False) -> Shaped[np.ndarray, "trial time axis"]:
+    """The signal with padding set to 0, finite; in place if it is fresh."""
     if not mask.all():
-        signal = np.where(mask[:, :, None], signal, np.zeros((), signal.dtype))
+        signal = signal if fresh else signal.copy()
+        signal[~mask] = 0
     try:
         checks.finite(name, signal)
     except ValueError as error:
-        raise ValueError(f"{error}; if they are the padding of shorter trials, give `lengths`") from None
+        bad = ~np.isfinite(signal)
+        trials, last = (int(bad.any(axis=axes).sum()) for axes in ((1, 2), (0, 1)))
+        raise ValueError(
+            f"{error}; they are in {trials} of {signal.shape[0]} trials and {last} of {signal.shape[2]} "
+            f"{'inputs' if name == 'inputs' else 'neurons'}; if they are the padding of shorter trials, give "
+            "`lengths`"
+        ) from None
     return signal
 
 
-def counts(signal) -> Int[np.ndarray, "trial time neuron"]:
-    """Whole, non-negative counts in the smallest signed type that holds them."""
+def pieces(signal) -> Iterator[slice]:
+    """Slices of trials, small enough to compute with."""
+    trials = max(1, _PIECE // max(1, signal[0].nbytes))
+    return (slice(first, first + trials) for first in range(0, len(signal), trials))
+
+
+def counts(signal, *, fresh=False) -> Int[np.ndarray, "trial time neuron"]:
+    """Whole, non-negative counts in the smallest signed type that holds them; a copy unless it is fresh."""
     whole = not np.issubdtype(signal.dtype, np.floating)
     for word in ("negative", "fractional"):
-        bad = (
-            signal < 0 if word == "negative" else np.zeros((), bool) if whole else signal != np.floor(signal)
+        wrong = (lambda x: x < 0) if word == "negative" else (lambda x: x != np.floor(x))
+        if (word == "fractional" and whole) or not any(wrong(signal[part]).any() for part in pieces(signal)):
+            continue
+        bad = wrong(signal)
+        first = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise ValueError(
+            f"spikes: expected whole counts of spikes per bin, got {int(bad.sum())} {word} values, the "
+            f"first {signal[first]:g} at (trial, time, neuron) = {first}: give rates as `rates`"
         )
-        if bad.any():
-            first = tuple(int(i) for i in np.argwhere(bad)[0])
-            raise ValueError(
-                f"spikes: expected whole counts of spikes per bin, got {int(bad.sum())} {word} values, the "
-                f"first {signal[first]:g} at (trial, time, neuron) = {first}: give rates as `rates`"
-            )
     most = int(signal.max())
     kinds = [kind for kind in (np.int8, np.int16, np.int32) if most <= np.iinfo(kind).max]
     if not kinds:
         raise ValueError(f"spikes: expected counts of spikes per bin, got up to {most}")
-    return signal.astype(kinds[0])
+    return signal.astype(kinds[0], copy=not fresh)
+
+
+def compacted(signal, kept) -> Shaped[np.ndarray, "trial time axis"]:
+    """Some neurons, in order, of a signal that is given up for it: moved forward in its own memory."""
+    n_trials, n_time = signal.shape[:2]
+    made = signal.reshape(-1)[: n_trials * n_time * len(kept)].reshape(n_trials, n_time, len(kept))
+    for part in pieces(signal):
+        made[part] = signal[part][:, :, kept]
+    return made
+
+
+def constant(signal, mask) -> Bool[np.ndarray, " neuron"]:
+    """Which neurons never differ from their first bin within the trials."""
+    varies = np.zeros(signal.shape[2], bool)
+    for part in pieces(signal):
+        varies |= ((signal[part] != signal[:1, :1]) & mask[part, :, None]).any(axis=(0, 1))
+    return ~varies
 
 
 def plausible(rate, bin_width, bounds) -> None:
@@ -136,19 +200,45 @@ def plausible(rate, bin_width, bounds) -> None:
     )
 
 
-def inputs(value, mask) -> Float[np.ndarray, "trial time input"]:
-    if np.ndim(value) == 2:
+def inputs(found, lengths, mask) -> Float[np.ndarray, "trial time input"]:
+    if np.ndim(found.array) == 2:
         raise ValueError(
-            f"inputs: expected axes (trial, time, input), got an array of shape {np.shape(value)}: for one "
-            "input add the axis, inputs[:, :, None]"
+            f"inputs: expected axes (trial, time, input), got an array of shape {np.shape(found.array)}: for "
+            "one input add the axis, inputs[:, :, None]"
+        )
+    if found.lengths is not None and (
+        found.lengths.shape != lengths.shape or (found.lengths < lengths).any()
+    ):
+        raise ValueError(
+            f"inputs: expected as many bins as the trials have, {lengths.tolist()[:5]} in the first, got "
+            f"{found.lengths.tolist()[:5]}: cut both alike"
         )
     sizes = dict(zip(AXES, mask.shape, strict=False))
-    value = np.asarray(checks.array("inputs", value, ("trial", "time", "input"), sizes=sizes, padded=True))
-    return without_padding("inputs", value, mask).astype(np.float32)
+    value = np.asarray(
+        checks.array("inputs", found.array, ("trial", "time", "input"), sizes=sizes, padded=True)
+    )
+    value = without_padding("inputs", value, mask, fresh=found.fresh)
+    with np.errstate(over="ignore"):
+        value = value.astype(np.float32)
+    # What is too large for float32 became infinite.
+    checks.finite("inputs", value)
+    return value
+
+
+def one_length(name, said, held):
+    """Lengths as the user says them, or as the container does; both only where they are the same."""
+    if said is None or held is None:
+        return held if said is None else said
+    if not np.array_equal(np.asarray(said), held):
+        raise ValueError(
+            f"lengths: expected the lengths of the trials in `{name}`, {held.tolist()[:5]} in the first, got "
+            f"{np.asarray(said).tolist()[:5]}: leave `lengths` out"
+        )
+    return said
 
 
 def per_trial(name, value, n_trials) -> Shaped[np.ndarray, "trial ..."]:
-    value = np.asarray(value)
+    value = np.asarray(_containers.plain(name, value))
     if value.ndim < 1 or value.shape[0] != n_trials:
         raise ValueError(
             f"{name}: expected a value for each of the {n_trials} trials, got shape {value.shape}"
@@ -157,6 +247,7 @@ def per_trial(name, value, n_trials) -> Shaped[np.ndarray, "trial ..."]:
 
 
 def whole_numbers(name, value, n_trials) -> Int[np.ndarray, " trial"]:
+    value = _containers.plain(name, value)
     value = np.asarray(checks.array(name, value, ("trial",), sizes={"trial": n_trials}))
     if (value != np.floor(value)).any():
         raise ValueError(f"{name}: expected whole numbers, got {value[value != np.floor(value)][0]:g}")

@@ -103,16 +103,75 @@ def test_swapped_axes_are_named(evidence, order):
         np.testing.assert_array_equal(swapped.transpose(back), counts())
 
 
+def evoked(seed=0, *, shape=(100, 100, 20), rates=None, course=None, bin_width=0.01):
+    """Counts of neurons that respond alike to an event; of one rate, 5 Hz, unless `rates` are given."""
+    rng = np.random.default_rng(seed)
+    time = np.arange(shape[1]) / shape[1]
+    course = 1 + 3 * np.exp(-((time - 0.4) ** 2) / 0.005) if course is None else course(time)
+    rates = np.full(shape[2], 5.0) if rates is None else rates(rng, shape[2])
+    return rng.poisson(course[:, None] * rates * bin_width, shape)
+
+
+def unlike(rng, n):
+    return 10 * np.exp(rng.normal(0, 0.7, n))
+
+
 def test_swapped_axes_without_anything_to_compare_with():
-    spikes = counts(shape=(80, 60, 20))
-    Recording(spikes=spikes)
-    for axes in ((2, 0, 1), (0, 2, 1), (1, 2, 0)):
+    for seed in range(20):
+        spikes = evoked(seed, rates=unlike, course=COURSES["ramp"], shape=(80, 60, 30))
+        assert Recording(spikes=spikes).notes == ()
         with pytest.raises(
-            ValueError, match="move the neuron axis last.*if the axes are right, give `lengths`"
+            ValueError, match="move the neuron axis last.*if the axes are right, give `lengths` or axes="
         ):
-            Recording(spikes=spikes.transpose(axes))
-    # Said to be right, it is taken as right.
-    Recording(spikes=spikes.transpose(0, 2, 1), lengths=[20] * 80)
+            Recording(spikes=spikes.transpose(0, 2, 1))
+        # Said to be right, it is taken as right.
+        for said in ({"lengths": [30] * 80}, {"axes": ("trial", "time", "neuron")}):
+            assert Recording(spikes=spikes.transpose(0, 2, 1), **said).notes == ()
+
+
+def test_axes_that_may_be_swapped_are_noted():
+    spikes = counts(shape=(80, 60, 20))
+    assert Recording(spikes=spikes).notes == ()
+    for axes, at in (((2, 0, 1), 0), ((0, 2, 1), 1), ((1, 2, 0), 1)):
+        (note,) = Recording(spikes=spikes.transpose(axes)).notes
+        assert f"move it last, np.moveaxis(spikes, {at}, -1); if the axes are right, say so" in note
+        assert note in repr(Recording(spikes=spikes.transpose(axes)))
+
+
+COURSES = {
+    "bump": None,
+    "step": lambda t: 1 + 3 * (t > 0.5),
+    "ramp": lambda t: 0.3 + 2 * t,
+    "one bin": lambda t: 1 + 20 * (np.arange(len(t)) == 30),
+    "decay": lambda t: 1 + 5 * (t > 0.3) * np.exp(-np.maximum(t - 0.3, 0) / 0.1),
+    "25 Hz": lambda t: 1 + 0.9 * np.sin(2 * np.pi * 25 * 0.01 * np.arange(len(t)) + 0.3),
+    "clicks": lambda t: 1 + 5 * np.isin(np.arange(len(t)), [3, 17, 19, 33, 48, 50, 71, 88]),
+}
+
+
+@pytest.mark.parametrize("course", COURSES.values(), ids=COURSES.keys())
+@pytest.mark.parametrize(
+    "rates", [None, lambda rng, n: np.sort(unlike(rng, n))], ids=["alike", "sorted by rate"]
+)
+def test_right_axes_are_never_refused(course, rates):
+    for seed in range(4):
+        Recording(spikes=evoked(seed, course=course, rates=rates))
+
+
+def test_axes_are_believed():
+    spikes = counts()
+    for order in ((2, 0, 1), (0, 2, 1), (1, 0, 2), (2, 1, 0)):
+        names = [("trial", "time", "neuron")[i] for i in order]
+        for said in (names, ", ".join(names), " ".join(f"{name}s" for name in names)):
+            found = Recording(**parts(spikes=spikes.transpose(order), axes=said))
+            np.testing.assert_array_equal(found.spikes, Recording(**parts()).spikes)
+    # As many neurons as the longest trial has bins, and padding after it.
+    wide = counts(shape=(S, 40, 30))
+    assert Recording(spikes=wide, lengths=LENGTHS, axes="trial time neuron").n_time == 40
+    with pytest.raises(
+        ValueError, match="axes: expected trial, time and neuron in the order that spikes has"
+    ):
+        Recording(**parts(axes=("trial", "time", "input")))
 
 
 def test_padding_as_long_as_neurons_can_be_cut():
