@@ -14,10 +14,11 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from . import checks
 from .activation import Activation, resolve
 from .checks import ArrayLike, floats
+from .module import Module
 from .network import LowRankNetwork, columns, states
 
 
-class ConnectivityDistribution(eqx.Module):
+class ConnectivityDistribution(Module):
     """A distribution p(m, b, d, n) over the weights of one neuron: the abstract base.
 
     Coordinates stand in the order (m, b, d, n): `rank` columns of m, `n_inputs` of b, one of d where

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from . import checks, optimize
 from .checks import ArrayLike, floats
 from .mlp import mlp
+from .module import Module
 
 # Waves of time that the velocity reads besides time itself.
 _WAVES = 2
@@ -24,7 +25,7 @@ _BLOCK = 1024
 _REACH = 100
 
 
-class Flow(eqx.Module):
+class Flow(Module):
     r"""A density on R^D, conditional or not, as the image of a Gaussian under an ordinary differential
     equation.
 
@@ -49,9 +50,6 @@ class Flow(eqx.Module):
     scale: Float[Array, " dim"]
     condition_shift: Float[Array, " condition"]
     condition_scale: Float[Array, " condition"]
-
-    # By identity, for `jax.jit(flow.log_prob)`: equinox would hash the arrays.
-    __hash__ = object.__hash__
 
     def __init__(
         self, dim: int, condition_dim: int = 0, *, width: int = 64, depth: int = 3, key: PRNGKeyArray

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from . import checks
 from .activation import Activation, resolve
 from .checks import ArrayLike, floats
+from .module import Module
 
 
 def states(z: ArrayLike, u: ArrayLike, rank: int, n_inputs: int) -> tuple[Array, Array]:
@@ -47,7 +48,7 @@ def population_rates(
     return phi(h + jnp.broadcast_to(e[:, cut], h.shape) if bias else h)
 
 
-class Embedding(eqx.Module):
+class Embedding(Module):
     r"""What each neuron does: $e_i = (m_i, b_i, d_i)$, with potential $h_i = m_i\cdot z + b_i\cdot u + d_i$.
 
     **Arguments**
@@ -132,7 +133,7 @@ class Embedding(eqx.Module):
         return h if self.d is None else h + self.d
 
 
-class LowRankNetwork(eqx.Module):
+class LowRankNetwork(Module):
     r"""A recurrent network of rank R, seen through its R latent variables.
 
     $$\tau\dot z = -z + F_N(z,u),\qquad

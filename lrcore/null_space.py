@@ -43,9 +43,21 @@ class Partner(ConnectivityDistribution):
     bias: bool = eqx.field(static=True)
 
     def change(self, e: ArrayLike) -> Float[np.ndarray, "neuron rank"]:
-        """q(e) at embeddings (neuron, embedding), in float64."""
-        e = np.asarray(columns(e, self.width, ("neuron", "embedding")), float)
-        return _wave(e, self.frequency, self.size) - self.spectrum.at(e, len(self.removed)) @ self.removed
+        """q(e) at embeddings (neuron, embedding), in float64.
+
+        **Raises** `TypeError` for what jax traces.
+        """
+        e = columns(e, self.width, ("neuron", "embedding"))
+        if any(checks.is_traced(leaf) for leaf in jax.tree.leaves((self, e))):
+            raise TypeError(
+                "partner: expected numbers, got what jax traces, where parts of q would cancel in single "
+                "precision: take network = partner.sample(key, n) first, and what the network has"
+            )
+        e = np.asarray(e, float)
+        # What is known is computed at once, within a jit too.
+        with jax.ensure_compile_time_eval():
+            seen = self.spectrum.at(e, len(self.removed))
+        return _wave(e, self.frequency, self.size) - seen @ self.removed
 
     def sample(
         self, key: PRNGKeyArray, n_neurons: int, *, activation: Activation | None = None, tau: float = 1.0
@@ -99,7 +111,7 @@ class Partner(ConnectivityDistribution):
         return logsumexp(logs, axis=0) - np.log(len(shifts))
 
     def _change(self, e: Float[Array, "... embedding"]) -> Float[Array, "... rank"]:
-        change = self.change(np.asarray(e).reshape(-1, self.width)).reshape(*e.shape[:-1], self.rank)
+        change = self.change(e.reshape(-1, self.width)).reshape(*e.shape[:-1], self.rank)
         return jnp.asarray(change, e.dtype)
 
 

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from . import checks
 from .checks import ArrayLike, floats
 from .flow import Flow
+from .module import Module
 from .optimize import Fit
 
 KINDS = ("flow", "mixture", "gaussian")
@@ -20,7 +21,7 @@ KINDS = ("flow", "mixture", "gaussian")
 _MOST = 8
 
 
-class Population(eqx.Module):
+class Population(Module):
     r"""A density over the embeddings of neurons: a flow, a mixture of Gaussians, or one Gaussian.
 
     $$x=\mu+Ly,\qquad y\sim\text{the flow, or }\textstyle\sum_c\pi_c\,\mathcal N(\mu_c,L_cL_c^\top)$$
