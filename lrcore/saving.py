@@ -20,13 +20,13 @@ from .mlp import mlp
 _MAGIC = b"lrcore 1\n"
 
 
-def save(path: str | os.PathLike, fitted: eqx.Module) -> None:
+def save(path: str | os.PathLike, fitted: Any) -> None:
     """Write what was fitted, or a recording or a network, to one file, whole or not at all.
 
     **Arguments**
 
     - `fitted`: a `Connector`, a `Flow`, a fit of `lr.maxent` or of a state space, `Latents`, `Steps`, a
-      `Recording`, ...
+      `Recording`, the result of `lr.clusters.required`, ...
 
     **Raises** `TypeError` for what is not of lrcore; `ValueError` where it holds a function, such as an
     activation of one's own, as that cannot be written.
@@ -39,7 +39,7 @@ def save(path: str | os.PathLike, fitted: eqx.Module) -> None:
     ...     load(f"{folder}/net.lrcore").n.tolist()
     [[1.0, 0.0], [0.0, 1.0]]
     """
-    if not (isinstance(fitted, eqx.Module) and type(fitted).__module__.startswith("lrcore.")):
+    if not _fields(fitted):
         raise TypeError(
             f"fitted: expected an object of lrcore, such as a Connector, got {type(fitted).__name__}"
         )
@@ -93,18 +93,16 @@ def _described(x: Any, name: str) -> Any:
         return x
     if isinstance(x, jax.Array | np.ndarray) and x.dtype != object:
         return ["jax" if isinstance(x, jax.Array) else "numpy", list(x.shape), np.dtype(x.dtype).str]
-    if isinstance(x, tuple | list):
+    if type(x) in (tuple, list):
         return [type(x).__name__, [_described(part, name) for part in x]]
     if isinstance(x, dict):
         return ["dict", {key: _described(part, f"{name}['{key}']") for key, part in x.items()}]
     if isinstance(x, eqx.nn.MLP):
         return ["mlp", [x.in_size, x.out_size, x.width_size, x.depth]]
-    kind = type(x)
-    if isinstance(x, eqx.Module) and kind.__module__.startswith("lrcore."):
-        fields = {
-            field.name: _described(getattr(x, field.name), field.name) for field in dataclasses.fields(x)
-        }
-        return ["module", kind.__module__, kind.__name__, fields]
+    kind, fields = type(x), _fields(x)
+    if fields:
+        parts = {field: _described(getattr(x, field), field) for field in fields}
+        return ["module", kind.__module__, kind.__name__, parts]
     what = "a function" if callable(x) else f"a {kind.__name__}"
     raise ValueError(
         f"{name}: expected a name or numbers to save, got {what}: fit with one of the named ones"
@@ -127,7 +125,19 @@ def _template(described: Any) -> Any:
     module, name, fields = rest
     if not module.startswith("lrcore."):
         raise ValueError(f"{module} is not of lrcore")
-    made = object.__new__(getattr(importlib.import_module(module), name))
+    kind = getattr(importlib.import_module(module), name)
+    if issubclass(kind, tuple):
+        return kind(**{field: _template(part) for field, part in fields.items()})
+    made = object.__new__(kind)
     for field in dataclasses.fields(made):
         object.__setattr__(made, field.name, _template(fields[field.name]))
     return made
+
+
+def _fields(x: Any) -> tuple[str, ...]:
+    """Names of the parts of a module or of a named tuple of lrcore; none of anything else."""
+    if not type(x).__module__.startswith("lrcore."):
+        return ()
+    if isinstance(x, eqx.Module):
+        return tuple(field.name for field in dataclasses.fields(x))
+    return getattr(x, "_fields", ())

@@ -1,9 +1,13 @@
 """What was fitted comes back from a file as it was, and no file is half written or half read."""
 
+import dataclasses
 import functools
+import importlib
+import inspect
 import json
 import os
 import pickle
+import pkgutil
 
 import equinox as eqx
 import jax
@@ -59,6 +63,12 @@ def trained() -> lr.training.Trained:
     return lr.training.on_recording(data, 2, alpha=0.1, key=jr.key(0), **options)
 
 
+def counts() -> lr.clusters.RequiredClusters:
+    return lr.clusters.required(
+        ring(200), lr.systems.ring().conditional_mean, key=jr.key(0), most=2, starts=1, folds=2
+    )
+
+
 MADE = {
     "network": full_network,
     "network of m and n": ring,
@@ -82,6 +92,15 @@ MADE = {
     "gauged": lambda: lr.gauge.transform(Empirical(full_network()), np.array([[2.0, 1.0], [0.0, 1.0]])),
     "flow": lambda: lr.Flow(2, 1, width=8, depth=2, key=jr.key(0)),
     "fixed points": lambda: lr.flowfield.fixed_points(ring().drift, lr.systems.grid(3)),
+    "required clusters": counts,
+    "agreement": lambda: lr.flowfield.agreement(
+        ring().drift, lr.systems.ring().drift, np.asarray(lr.systems.grid(3))
+    ),
+    "clicks session": lambda: lr.recording.clicks_session(jr.key(0), n_trials=10, n_neurons=5),
+    "session for a page": lambda: lr.recording.published.RatSession(recording(), False, "a twin"),
+    "record of a training": lambda: lr.Flow.fit(
+        np.random.default_rng(0).normal(size=(50, 2)), key=jr.key(0), updates=5, width=8, progress=False
+    )[1],
     "trained": trained,
     "task": lambda: lr.training.tasks.clicks(jr.key(0), 5),
 }
@@ -212,6 +231,33 @@ def test_classes_of_others_are_not_made(tmp_path):
     file.write_bytes(saving._MAGIC + saving._digest(saving.io.BytesIO(content)) + content)
     with pytest.raises(ValueError, match="damaged.*pathlib is not of lrcore"):
         lr.load(file)
+
+
+def classes() -> dict[str, type]:
+    """Every class of lrcore that holds numbers, by its name."""
+    modules = [importlib.import_module(one.name) for one in pkgutil.walk_packages(lr.__path__, "lrcore.")]
+    found = {}
+    for module in modules:
+        for kind in vars(module).values():
+            if isinstance(kind, type) and kind.__module__ == module.__name__:
+                modular = issubclass(kind, eqx.Module) and dataclasses.fields(kind)
+                if (modular and not inspect.isabstract(kind)) or hasattr(kind, "_fields"):
+                    found[f"{module.__name__}.{kind.__name__}"] = kind
+    return found
+
+
+@pytest.mark.parametrize("name", classes())
+def test_whatever_class_it_is_of(name, tmp_path):
+    """Filled with anything: how it is written does not depend on which one it is."""
+    kind = classes()[name]
+    if hasattr(kind, "_fields"):
+        found = kind(*map(np.arange, range(len(kind._fields))))
+    else:
+        found = object.__new__(kind)
+        for i, field in enumerate(dataclasses.fields(kind)):
+            object.__setattr__(found, field.name, "a" if field.metadata.get("static") else np.arange(i))
+    lr.save(tmp_path / "found", found)
+    same(lr.load(tmp_path / "found"), found)
 
 
 def test_function_as_activation_cannot_be_saved(tmp_path):
