@@ -12,8 +12,9 @@ from jaxtyping import Float
 
 from ._binning import resolution
 
-# A recording goes on for so many times the span of its trials at most; milliseconds are 1000 times off.
-_FAR = 100.0
+# A recording goes on for so many times as long as till its last trial, at most; milliseconds are 1000 times
+# off.
+_FAR = 300.0
 _UNITS = {"milliseconds": 1e-3, "microseconds": 1e-6, "samples of 1/30000 s": 1 / 30_000}
 
 
@@ -89,7 +90,7 @@ def _overlap(times, trials) -> bool:
 
 def _fits(times, trials, few) -> bool:
     starts, stops = trials
-    if not _overlap(times, trials) or times.max() - stops.max() > _FAR * (stops.max() - starts.min()):
+    if not _overlap(times, trials) or times.max() > _FAR * np.abs([starts, stops]).max():
         return False
     return few or len(starts) < 2 or not _restarts(times, trials)
 
@@ -104,6 +105,8 @@ def _restarts(times, trials) -> bool:
 def _guess(times, trials, few, whole) -> str:
     """What clock these times seem to be on, and what to do."""
     starts, stops = trials
+    if not few and not whole and _restarts(times, trials) and (stops - starts).max() < 100:
+        return "as if counted from the start of each trial: add start_time to them"
     # How far the last time is from the last trial, in each unit that times, or those of trials, may be in.
     with np.errstate(all="ignore"):
         off = {
@@ -130,8 +133,6 @@ def _guess(times, trials, few, whole) -> str:
             "which are whole numbers, so no seconds: say how long one is with time_units={'spikes': ...}, "
             "such as 0.001 for milliseconds, or write them in seconds"
         )
-    if not few and _restarts(times, trials):
-        return "as if counted from the start of each trial: add start_time to them"
     return "on another clock: if they are counted from the start of the trial, add start_time to them"
 
 

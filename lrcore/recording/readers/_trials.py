@@ -15,15 +15,15 @@ def spans(source, unit, bin_width) -> tuple[Trials, float]:
     if any(column is None for column in columns):
         raise ValueError(f"{source.path}: expected the columns {' and '.join(source.words)} of trials")
     raw = [np.asarray(column) for column in columns]
+    fine = [
+        _clock.precise(source.path, word, column, unit, bin_width)
+        for word, column in zip(source.words, raw, strict=True)
+    ]
     spans = Trials(*(np.asarray(column, float) * unit for column in raw))
     if not (np.isfinite(spans.starts) & (spans.stops > spans.starts)).any():
         raise ValueError(
             f"{source.path}: expected trials that stop after they start, got none of {source.n_trials}"
         )
-    fine = [
-        _clock.precise(source.path, word, column, unit, bin_width)
-        for word, column in zip(source.words, raw, strict=True)
-    ]
     return spans, SLACK * bin_width + max(fine) + source.fine
 
 

@@ -1,0 +1,225 @@
+"""The clocks of files: converted where the file says how, refused by name where it does not."""
+
+import numpy as np
+import pytest
+from sessions import END, SESSION_START, STARTS, STOPS, UNITS, binned, in_single_precision, spikes, write
+
+from lrcore.recording import Recording
+
+UNIX = SESSION_START.timestamp()
+
+
+def cut(times, starts=STARTS, stops=STOPS, before=0.0):
+    """The spikes of each trial, counted from its start, one trial after the other."""
+    return np.concatenate(
+        [times[(times >= a - before) & (times < b)] - a for a, b in zip(starts, stops, strict=True)]
+    )
+
+
+def test_the_counts_are_those_of_another_way(tmp_path):
+    found = Recording.from_nwb(write(tmp_path / "a.nwb"))
+    np.testing.assert_array_equal(found.spikes, binned())
+    assert found.notes == ()
+
+
+TOUCHING = np.arange(40.0)
+OTHER_CLOCKS = {
+    "from each trial": ({"units": [cut(t) for t in UNITS]}, "from the start of each trial: add start_time"),
+    "from each trial, the first at 0": (
+        {"units": [cut(t) for t in UNITS], "starts": STARTS - 2, "stops": STOPS - 2},
+        "from the start of each trial: add start_time",
+    ),
+    "from each trial, without a gap": (
+        {
+            "units": [cut(t, TOUCHING, TOUCHING + 1) for t in UNITS],
+            "starts": TOUCHING,
+            "stops": TOUCHING + 1,
+        },
+        "from the start of each trial: add start_time",
+    ),
+    "from an event": (
+        {"units": [cut(t, before=0.5) for t in UNITS], "starts": STARTS - 2, "stops": STOPS - 2},
+        "from the start of each trial: add start_time",
+    ),
+    "of unequal trials": (
+        {
+            "units": [cut(t, STARTS, STARTS + np.linspace(0.5, 2.5, 40)) for t in UNITS],
+            "starts": STARTS - 2,
+            "stops": STARTS - 2 + np.linspace(0.5, 2.5, 40),
+        },
+        "from the start of each trial: add start_time",
+    ),
+    "milliseconds": (
+        {"units": [1000 * t for t in UNITS]},
+        r"as if in milliseconds: say so with time_units=\{'spikes': 0.001\}",
+    ),
+    "whole milliseconds": ({"units": [np.round(1000 * t) for t in UNITS]}, "as if in milliseconds"),
+    "microseconds": ({"units": [np.round(1e6 * t) for t in UNITS]}, "as if in microseconds"),
+    "samples": ({"units": [np.round(30_000 * t) for t in UNITS]}, "as if in samples of 1/30000 s"),
+    "samples at 24,414 Hz": (
+        {"units": [np.round(24_414 * t) for t in UNITS]},
+        "as if in samples of 1/30000 s|whole numbers, so no seconds",
+    ),
+    "trials in milliseconds": (
+        {"starts": 1000 * STARTS, "stops": 1000 * STOPS},
+        r"as if the trials were in milliseconds: say so with time_units=\{'trials': 0.001\}",
+    ),
+    "both in whole milliseconds": (
+        {"units": [np.round(1000 * t) for t in UNITS], "starts": 1000 * STARTS, "stops": 1000 * STOPS},
+        "whole numbers, so no seconds",
+    ),
+    "another session": ({"units": [t + 5000 for t in UNITS]}, "on another clock"),
+    "rounded": ({"units": [np.round(t, 1) for t in UNITS]}, "got times rounded to 0.1 s"),
+}
+
+
+@pytest.mark.parametrize(("changes", "words"), OTHER_CLOCKS.values(), ids=OTHER_CLOCKS.keys())
+def test_other_clocks_are_refused_by_name(tmp_path, changes, words):
+    with pytest.raises(ValueError, match=rf"a\.nwb: expected .*spike times.*({words})"):
+        Recording.from_nwb(write(tmp_path / "a.nwb", **changes))
+
+
+def test_units_of_time_are_believed(tmp_path):
+    path = write(tmp_path / "ms.nwb", [1000 * t for t in UNITS])
+    np.testing.assert_array_equal(Recording.from_nwb(path, time_units={"spikes": 1e-3}).spikes, binned())
+    path = write(tmp_path / "both.nwb", [1000 * t for t in UNITS], 1000 * STARTS, 1000 * STOPS)
+    np.testing.assert_array_equal(Recording.from_nwb(path, time_units=1e-3).spikes, binned())
+    path = write(tmp_path / "trials.nwb", UNITS, 1000 * STARTS, 1000 * STOPS)
+    np.testing.assert_array_equal(Recording.from_nwb(path, time_units={"trials": 1e-3}).spikes, binned())
+    for wrong in ({"clicks": 1e-3}, {"spikes": 0}, "ms"):
+        with pytest.raises(ValueError, match="time_units: expected seconds in a unit of the times of spikes"):
+            Recording.from_nwb(path, time_units=wrong)
+
+
+@pytest.mark.parametrize("rate", [30_000, 24_414.0625, 1000])
+def test_samples_are_converted_where_the_file_has_their_period(tmp_path, rate):
+    units = [(np.round(t * rate) + 0.0) / rate for t in UNITS]
+    path = write(tmp_path / "a.nwb", [np.round(t * rate) for t in units], resolution=1 / rate)
+    with pytest.warns(UserWarning, match=r"a\.nwb: spike times are in samples: times the file's"):
+        found = Recording.from_nwb(path)
+    np.testing.assert_array_equal(found.spikes, Recording.from_nwb(write(tmp_path / "s.nwb", units)).spikes)
+    assert "samples" in found.notes[0]
+
+
+def test_unix_times_are_brought_together_by_the_reference_time(tmp_path):
+    path = write(tmp_path / "spikes.nwb", [t + UNIX for t in UNITS])
+    with pytest.warns(UserWarning, match="spike times are Unix times: brought to the trials'"):
+        np.testing.assert_array_equal(Recording.from_nwb(path).spikes, binned())
+    path = write(tmp_path / "trials.nwb", UNITS, STARTS + UNIX, STOPS + UNIX)
+    with pytest.warns(UserWarning, match="spike times are seconds where the trials are Unix times"):
+        np.testing.assert_array_equal(Recording.from_nwb(path).spikes, binned())
+    path = write(tmp_path / "another day.nwb", [t + UNIX + 1e7 for t in UNITS])
+    with pytest.raises(ValueError, match="as if in Unix time: subtract the session's start"):
+        Recording.from_nwb(path)
+
+
+EDGES = [0.0, 0.01, 0.02, 0.29, 0.5, 0.57, 0.99]
+
+
+@pytest.mark.parametrize("zero", [0.0, 1e4, UNIX], ids=["session", "hours", "Unix"])
+def test_times_on_edges_count_in_the_later_bin(tmp_path, zero):
+    starts = zero + STARTS + 0.1
+    lengths = np.arange(40) % 7 + 50
+    clicks = [np.array(EDGES) + start for start in starts]
+    path = write(
+        tmp_path / "a.nwb",
+        [t + zero for t in UNITS],
+        starts,
+        starts + lengths * 0.01,
+        columns={"left_clicks": clicks, "right_clicks": clicks},
+    )
+    found = Recording.from_nwb(path)
+    np.testing.assert_array_equal(found.lengths, lengths)
+    expected = np.round(np.array(EDGES) / 0.01).astype(int)
+    for row, length in zip(found.inputs[:, :, 0], lengths, strict=True):
+        np.testing.assert_array_equal(np.flatnonzero(row), expected[expected < length])
+
+
+@pytest.mark.parametrize("stored", [in_single_precision, lambda path: path], ids=["single", "in double"])
+def test_single_precision_is_recognised(tmp_path, stored):
+    starts = 3000.0 + STARTS + 0.1
+    some = (EDGES, EDGES[::2], [0.03, 0.04])
+    grid = [np.sort(np.add.outer(starts, times).ravel()) for times in some]
+    single = [np.asarray(t, np.float32).astype(float) for t in [*grid, starts, starts + 1.0]]
+    path = write(tmp_path / "a.nwb", single[:3], single[3], single[4])
+    found = Recording.from_nwb(stored(path), plausible_rates=(0, 100))
+    assert (found.lengths == 100).all()
+    for unit, times in enumerate(some):
+        bins = np.bincount(np.round(np.array(times) / 0.01).astype(int), minlength=100)
+        np.testing.assert_array_equal(found.spikes[:, :, unit], np.tile(bins, (40, 1)))
+
+
+def test_single_precision_too_far_from_zero_is_refused(tmp_path):
+    far = 1e6
+    path = write(tmp_path / "a.nwb", [(t + far).astype(np.float32) for t in UNITS], STARTS + far, STOPS + far)
+    with pytest.raises(ValueError, match=r"a\.nwb: expected spike times that tell bins .* single precision"):
+        Recording.from_nwb(path)
+    path = in_single_precision(
+        write(tmp_path / "b.nwb", [t + UNIX for t in UNITS], STARTS + UNIX, STOPS + UNIX)
+    )
+    with pytest.raises(ValueError, match=r"b\.nwb: expected start_time that tell bins .* single precision"):
+        Recording.from_nwb(path)
+
+
+def test_whole_seconds_are_no_single_precision(tmp_path):
+    # At 4000 s single precision tells 0.25 ms apart: a spike that much before an edge stays before it.
+    starts = 4000.0 + STARTS
+    units = [np.sort(np.concatenate([starts + 0.0099, starts + 0.51])), starts + 0.2999, starts + 0.7]
+    found = Recording.from_nwb(write(tmp_path / "a.nwb", units, starts, starts + 1), plausible_rates=(0, 99))
+    assert [np.unique(np.nonzero(found.spikes[:, :, k])[1]).tolist() for k in range(3)] == [
+        [0, 51],
+        [29],
+        [70],
+    ]
+
+
+def test_recordings_may_go_on_long_before_and_after(tmp_path):
+    few = slice(18, 22)
+    path = write(tmp_path / "a.nwb", [spikes(5, 3600, k) for k in range(3)], STARTS[few], STOPS[few])
+    assert Recording.from_nwb(path).n_trials == 4
+
+
+# --- events
+
+FROM_TRIAL = [np.array([0.0, 0.105])] * 40
+
+
+@pytest.mark.parametrize("zero", [0.0, 2.0])
+def test_events_from_the_start_of_the_trial_are_refused(tmp_path, zero):
+    pynwb = pytest.importorskip("pynwb")
+    starts, stops = STARTS - 2 + zero, STOPS - 2 + zero
+    sides = {"left_clicks": FROM_TRIAL, "right_clicks": FROM_TRIAL}
+    path = write(tmp_path / "column.nwb", UNITS, starts, stops, columns=sides)
+    with pytest.raises(ValueError, match=r"column\.nwb: expected the times of left_clicks .* add start_time"):
+        Recording.from_nwb(path)
+    path = write(tmp_path / "one.nwb", UNITS, starts, stops, columns={"go": [0.2] * 40})
+    for how in ({"inputs": ["go"]}, {"align": "go"}):
+        with pytest.raises(ValueError, match=r"one\.nwb: expected the times of go .* add start_time"):
+            Recording.from_nwb(path, **how)
+    times = np.sort(np.concatenate(FROM_TRIAL))
+    series = [pynwb.TimeSeries(name=n, data=np.ones(80), unit="a", timestamps=times) for n in sides]
+    path = write(tmp_path / "series.nwb", UNITS, starts, stops, stimuli=series)
+    with pytest.raises(ValueError, match=r"series\.nwb: expected the times of left_clicks .* add start_time"):
+        Recording.from_nwb(path)
+    path = write(tmp_path / "table.nwb", UNITS, starts, stops, events={"licks": times})
+    with pytest.raises(ValueError, match=r"table\.nwb: expected the times of licks .* add start_time"):
+        Recording.from_nwb(path, inputs=["licks"])
+
+
+def test_events_on_other_clocks(tmp_path):
+    licks = np.sort(np.concatenate([STARTS + 0.105, STARTS + 0.5]))
+    right = Recording.from_nwb(write(tmp_path / "a.nwb", events={"licks": licks}), inputs=["licks"])
+    assert right.inputs.sum() == 80 and (right.inputs[:, [10, 50]] == 1).all()
+    path = write(tmp_path / "ms.nwb", events={"licks": 1000 * licks})
+    with pytest.raises(ValueError, match=r"ms\.nwb: expected the times of licks .* as if in milliseconds"):
+        Recording.from_nwb(path, inputs=["licks"])
+    said = Recording.from_nwb(path, inputs=["licks"], time_units={"events": 1e-3})
+    np.testing.assert_array_equal(said.inputs, right.inputs)
+    path = write(tmp_path / "unix.nwb", events={"licks": licks + UNIX})
+    np.testing.assert_array_equal(Recording.from_nwb(path, inputs=["licks"]).inputs, right.inputs)
+
+
+def test_a_few_events_may_be_in_the_first_trial_alone(tmp_path):
+    path = write(tmp_path / "a.nwb", events={"flash": [2.3]})
+    assert Recording.from_nwb(path, inputs=["flash"]).inputs[0, :, 0].nonzero()[0].tolist() == [30]
+    assert END > STOPS[-1]
