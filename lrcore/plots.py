@@ -217,8 +217,9 @@ def recording(found: Recording | RecordingReport):
             axes[1, 1].annotate(f"choice {kind}", (1.01, height), color=COLORS[k % 5], **where)
         top *= 1.06 + 0.13 * len(kinds)
     axes[1, 1].set(xlabel="trial", ylabel="activity of all", xlim=(0, trials), ylim=(0, top))
-    if found.jump is not None:
-        for ax in axes[:, 1]:
+    for ax in axes[:, 1]:
+        ax.locator_params(axis="x", integer=True)
+        if found.jump is not None:
             ax.axvline(found.jump, color=COLORS[1], lw=1.2)
     return figure
 

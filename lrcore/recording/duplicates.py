@@ -11,6 +11,8 @@ from ..checks import ArrayLike
 # A neuron that was sorted twice shares 0.8 of its spikes when each sorting misses a fifth of them; neurons
 # that are driven alike share less than a third beyond what their rates explain.
 _SHARE, _CORRELATION = 0.5, 0.9
+# Steps that a correlation of rates has to rest on, if all were of one size.
+_STEPS = 20
 # Bins that are taken together, so that spikes which stand one bin apart count as the same.
 _POOL = 4
 # Spikes a bin from which on one bin tells how fast a rate changes.
@@ -186,7 +188,7 @@ def _middle(one, two):
 
 def _same_rates(rates, lengths) -> Bool[np.ndarray, "neuron neuron"]:
     """Pairs that are equal but for scale and shift, or whose own parts are nearly so."""
-    levels, steps = _moments(rates, lengths)
+    levels, steps, enough = _moments(rates, lengths)
     same = np.abs(levels) > 1 - 1e-10
     values, vectors = np.linalg.eigh(levels)
     falling = values[::-1].cumsum() / values.sum()
@@ -197,15 +199,18 @@ def _same_rates(rates, lengths) -> Bool[np.ndarray, "neuron neuron"]:
         scale = np.sqrt(np.maximum(np.diag(own), 0.01))
         near = np.abs(own / np.outer(scale, scale)) > _CORRELATION
         same |= near & (np.abs(levels) > _CORRELATION) & (np.abs(steps) > _SHARE)
+    same &= np.logical_and.outer(enough, enough)
     np.fill_diagonal(same, False)
     return same
 
 
 def _moments(rates, lengths):
-    """Correlations (neuron, neuron) of the signals and of their steps between bins; 0 where constant."""
+    """Correlations (neuron, neuron) of the signals and of their steps between bins, 0 where constant; and in
+    which neurons (neuron,) these are not of a few steps alone.
+    """
     n_neurons = rates.shape[2]
     mean = sum(p.sum(axis=(0, 1)) for *_, p in _pieces(rates, lengths, np.float64)) / max(lengths.sum(), 1)
-    found = np.zeros((2, n_neurons, n_neurons))
+    found, fourth = np.zeros((2, n_neurons, n_neurons)), np.zeros(n_neurons)
     for trials, times, piece in _pieces(rates, lengths, np.float64):
         inside = np.arange(rates.shape[1])[times] < lengths[trials, None]
         piece = piece - mean
@@ -213,8 +218,10 @@ def _moments(rates, lengths):
         step = np.diff(piece, axis=1)[inside[:, 1:]]
         found[0] += flat.T @ flat
         found[1] += step.T @ step
+        fourth += (step**4).sum(axis=0)
     scale = np.sqrt(np.diagonal(found, axis1=1, axis2=2))
     least = 1e-12 * np.abs(mean) * np.sqrt(max(lengths.sum(), 1))
     varies = scale > np.maximum(least, np.finfo(float).tiny)
     scale = np.where(varies, scale, np.inf)
-    return found / scale[:, :, None] / scale[:, None, :]
+    enough = scale[1] ** 4 > _STEPS * fourth
+    return *found / scale[:, :, None] / scale[:, None, :], enough & varies.all(axis=0)

@@ -17,7 +17,7 @@ _COSINES = 4
 _CHANGE = 0.25
 # Fewer trials say nothing of their order.
 _TRIALS = 20
-# Spikes below which nothing can be said of a neuron.
+# Spikes, or steps of a rate, below which nothing can be said of a neuron.
 _FEW = 30
 # Spikes that a silent end would have had, so that it is no accident.
 _SILENT = 20
@@ -26,6 +26,8 @@ _FACTOR, _DEVIATIONS = 2.0, 6.0
 # How much more, or less, often neighbouring trials are of one condition than chance has it, as a share of
 # the most possible.
 _ORDER = 0.3
+# Correlation of a typical pair of rates, beyond which they are one signal.
+_ALIKE = 0.95
 # Share of trials of the rarer choice.
 _RARE = 0.1
 
@@ -47,7 +49,7 @@ class Report(eqx.Module):
       not constant, and of copies the one with the highest rate.
     - `levels`: (trial, neuron), spikes relative to those that the neuron's mean course over the trial would
       have made; of rates, the mean distance from that course. `activity`: (trial,), the same of all neurons
-      together; of rates, their root mean square relative to the median trial.
+      together; of rates, the root mean square of the median neuron, relative to the median trial.
     - `drifting`, `jumping`: (neuron,), whose level changes slowly over the session, or at trial `jump`, the
       first one afterwards, None without one.
     - `unusual`: (trial,), far more or less active than others. `repeated`: (trial,), equal to an earlier one.
@@ -154,12 +156,14 @@ def examine(recording, *, tau=None) -> Report:
 
 
 def _size(signal, course, lengths):
-    """Root mean square distance of all neurons from their course (trial,), relative to the median trial."""
+    """Root mean square distance of the median neuron from its course (trial,), over the median trial."""
     away = np.array(
         [((signal[s, :n] - course[:n]) ** 2).mean(axis=0, dtype=np.float64) for s, n in enumerate(lengths)]
     )
     typical = np.median(away, axis=0)
-    found = np.sqrt((away / np.where(typical > 0, typical, np.inf)).mean(axis=1))
+    if not (typical > 0).any():
+        return np.ones(len(away))
+    found = np.sqrt(np.median((away / np.where(typical > 0, typical, 1))[:, typical > 0], axis=1))
     return found / max(np.median(found), 1e-300)
 
 
@@ -192,7 +196,7 @@ def _changes(levels, usual, constant):
     rates.
 
     Ranks of the levels, so that one trial cannot make a drift, are compared with smooth courses over trials
-    and with a step at each of them. Under any order of the trials these are nearly normal.
+    and with a step at each of them. Where neighbours are not alike, these are nearly normal.
     """
     from scipy.special import chdtrc
 
@@ -204,7 +208,13 @@ def _changes(levels, usual, constant):
     ranks[:, constant] = 0
     together = _ranks(ranks.mean(axis=1, keepdims=True))
     smooth = _cosines(n_trials)
-    slow = ((smooth.T @ np.concatenate([ranks, together], axis=1)) ** 2).sum(axis=0)
+    both = np.concatenate([ranks, together], axis=1)
+    # Trials may resemble their neighbours without any drift: a sum of them then varies more.
+    left = both - smooth @ (smooth.T @ both)
+    alike = (left[1:] * left[:-1]).sum(axis=0) / np.maximum((left**2).sum(axis=0), 1e-12)
+    alike = np.clip(alike, 0, 0.99)
+    both *= np.sqrt((1 - alike) / (1 + alike))
+    slow = ((smooth.T @ both) ** 2).sum(axis=0)
     certain = chdtrc(_COSINES, slow) < _LEVEL / (n_neurons + 1)
     size = 2 * levels.std(axis=0) if usual is None else levels.mean(axis=0)
     scaled = levels / np.maximum(size, 1e-300)
@@ -217,7 +227,7 @@ def _changes(levels, usual, constant):
             changed = ~constant
     slow = slow[:-1]
     at = np.arange(1, n_trials)
-    steps = ranks.cumsum(axis=0)[:-1] ** 2 / (at * (n_trials - at) / n_trials)[:, None]
+    steps = both[:, :-1].cumsum(axis=0)[:-1] ** 2 / (at * (n_trials - at) / n_trials)[:, None]
     steps[(at < 5) | (at > n_trials - 5)] = 0
     # A step has a place to choose, which is worth about three squares; a smooth course has its cosines.
     sudden = changed & (steps.max(axis=0) - 4 > slow - _COSINES)
@@ -308,6 +318,23 @@ def _order(recording):
     return found
 
 
+def _steps(rates, lengths):
+    """How often each signal changes within the trials (neuron,)."""
+    return sum((np.diff(rates[s, :n], axis=0) != 0).sum(axis=0) for s, n in enumerate(lengths))
+
+
+def _alike(recording):
+    """Correlation of a typical pair of rates, of up to a hundred neurons; 0 for fewer than five."""
+    if recording.rates is None:
+        return 0.0
+    some = np.linspace(0, recording.n_neurons - 1, min(recording.n_neurons, 100)).astype(int)
+    some = some[~recording.constant[some]]
+    if len(some) < 5:
+        return 0.0
+    seen = recording.signal[:, :, some][recording.mask]
+    return float(np.median(np.abs(np.corrcoef(seen.T)[np.triu_indices(len(some), 1)])))
+
+
 # --- what is said
 
 
@@ -327,11 +354,19 @@ def _of_neurons(recording, rates, constant, groups, labels):
         text = f"{_plural(constant.sum(), 'neuron')} {word} ({_some(labels, constant)})"
         yield Finding("constant", text, "recording.drop_constant()")
     if recording.rates is None:
-        total = recording.counts.sum(axis=(0, 1), dtype=np.int64)
-        few = (total < _FEW) & ~constant
-        if few.any():
-            text = f"{_plural(few.sum(), 'neuron')} with fewer than {_FEW} spikes ({_some(labels, few)})"
-            yield Finding("few spikes", text, "too few for a model; recording.select_neurons of the others")
+        events, word = recording.counts.sum(axis=(0, 1), dtype=np.int64), "with fewer than"
+    else:
+        events, word = _steps(recording.signal, recording.lengths), "that change fewer than"
+    few = (events < _FEW) & ~constant
+    if few.any():
+        what = "spikes" if recording.rates is None else "times"
+        text = f"{_plural(few.sum(), 'neuron')} {word} {_FEW} {what} ({_some(labels, few)})"
+        yield Finding("sparse", text, "too few for a model; recording.select_neurons of the others")
+    if (alike := _alike(recording)) > _ALIKE:
+        text = f"a typical pair of neurons has a correlation of {alike:.3g}"
+        yield Finding(
+            "alike", text, "one signal is in all of them, or times stand for neurons: look at the axes"
+        )
     number = np.bincount(groups)
     copied = np.flatnonzero(number > 1)
     if len(copied):
@@ -344,16 +379,20 @@ def _of_neurons(recording, rates, constant, groups, labels):
 
 def _of_change(levels, drifting, jumping, jump, labels, spikes):
     if drifting.any():
-        text = f"{_plural(drifting.sum(), 'neuron')} of {len(drifting)} change slowly over the trials"
+        text = f"slow change over the trials in {drifting.sum()} of {len(drifting)} neurons"
         if spikes:
             smooth = _cosines(len(levels))
             course = levels.mean(axis=0) + smooth @ (smooth.T @ levels)
             low, high = np.quantile(course[:, drifting], [0.02, 0.98], axis=0)
             text += f", by a factor of {np.median(high / np.maximum(low, 0.1)):.2g}"
-        advice = "give latents.fit the baseline of latents.baseline.fit, which follows it"
+        advice = (
+            "give latents.fit the baseline of latents.baseline.fit, which follows it"
+            if spikes
+            else "take a slow mean off each, or model a part of the session"
+        )
         yield Finding("drift", f"{text} ({_some(labels, drifting)})", advice)
     if jump is not None:
-        text = f"{_plural(jumping.sum(), 'neuron')} of {len(jumping)} change from trial {jump} on"
+        text = f"sudden change at trial {jump} in {jumping.sum()} of {len(jumping)} neurons"
         gone = jumping & ((levels[jump:] == 0).all(axis=0) | (levels[:jump] == 0).all(axis=0))
         if spikes and gone.any():
             text += f", {gone.sum()} of them lost or new"

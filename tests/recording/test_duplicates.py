@@ -169,6 +169,12 @@ def test_slow_signals_are_no_copies():
         np.testing.assert_array_equal(groups(walks.reshape(3, 100, 10)), np.arange(10))
 
 
+def test_rates_that_move_together_a_few_times_are_no_copies():
+    events = np.zeros((10, 200, 12))
+    events[3, [5, 90, 91]] = np.array([1.0, 3.0, 2.0])[:, None] * np.random.default_rng(0).uniform(1, 2, 12)
+    np.testing.assert_array_equal(groups(events), np.arange(12))
+
+
 def test_large_recordings_take_seconds():
     rng = np.random.default_rng(0)
     counts = rng.poisson(0.05 * np.exp(rng.normal(size=500)), (200, 200, 500)).astype(np.int8)

@@ -187,7 +187,20 @@ def silent(rng, rates, more):
 
 def sparse(rng, rates, more):
     rates[:, :, 7] = 10 / rates[:, :, 7].size
-    return made(rng, rates, more), "few spikes"
+    return made(rng, rates, more), "sparse"
+
+
+def sparse_rates(rng, rates, more):
+    traces = rng.normal(size=rates.shape)
+    traces[:, :, 3] = 0
+    traces[5, [4, 20, 30], 3] = 1.7
+    return lr.Recording(rates=traces, **more), "sparse"
+
+
+def turned(rng, rates, more):
+    """Images, times for neurons: bright cells are bright in all of them."""
+    cells = rng.normal(size=(60, 1, 400)) * 10 + rng.normal(size=(60, 30, 400))
+    return lr.Recording(rates=cells.transpose(0, 2, 1), bin_width=0.1), "alike"
 
 
 def saved_twice(rng, rates, more):
@@ -210,7 +223,7 @@ def crowded(rng, rates, more):
 FAULTS = [
     *(copies, drift, all_drift, jump, lost, gained, padded, late, artefacts, repeated, by_choice, in_blocks),
     *(in_turns, by_stimulus, by_word, one_sided, one_choice, dead_input, overlap, cut, silent, sparse),
-    *(saved_twice, too_fast, crowded),
+    *(saved_twice, too_fast, crowded, sparse_rates, turned),
 ]
 
 
