@@ -106,13 +106,15 @@ def _jumps(signal, axis) -> float:
 def _spread(signal) -> Float[np.ndarray, "3"]:
     """How far means differ along each axis: variance of the mean signal in units of the squared mean, less
     what counts of a Poisson process would have. Neurons differ far more than trials or times do."""
+    by_bin = signal.sum(axis=0, dtype=np.float64)
+    sums = signal.sum(axis=(1, 2), dtype=np.float64), by_bin.sum(axis=1), by_bin.sum(axis=0)
     with np.errstate(all="ignore"):
-        mean = signal.mean()
-        spread = np.empty(3)
-        for axis in range(3):
-            along = signal.mean(axis=tuple(i for i in range(3) if i != axis), dtype=np.float64)
-            spread[axis] = along.var() / mean**2 - signal.shape[axis] / signal.size / mean
-        return np.nan_to_num(spread)
+        mean = by_bin.sum() / signal.size
+        spread = [
+            (along / (signal.size / len(along))).var() / mean**2 - len(along) / signal.size / mean
+            for along in sums
+        ]
+        return np.nan_to_num(np.array(spread))
 
 
 def seconds(value) -> float:

@@ -7,7 +7,7 @@ import numpy as np
 from . import _session
 from ._binning import Series
 from ._files import present
-from ._session import Found, Source, of_rows
+from ._source import Found, Source, of_rows
 
 _EXPECTED = "an NWB file with units and trials"
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from . import _session
 from ._binning import Series
-from ._session import Found, Source, of_rows
+from ._source import Found, Source, of_rows
 
 
 def pynapple(units, trials, **options) -> dict:

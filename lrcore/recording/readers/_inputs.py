@@ -1,0 +1,61 @@
+"""Inputs on the grid of the trials: events are counted, signals averaged."""
+
+import numpy as np
+
+from . import _binning, _clock
+from ._binning import SLACK
+from ._source import called
+from ._trials import on_the_clock
+
+
+def inputs(source, clicks, inputs, grid, spans, said):
+    """Inputs (trial, time, input) or None; trials with gaps, by name of the signal; and a note on which are
+    which.
+
+    Clicks are counted and may be missing; of `inputs`, events are counted and signals averaged.
+    """
+    found = [source.find(name) for name in clicks]
+    missing = [name for name, one in zip(clicks, found, strict=True) if one is None]
+    if missing and len(missing) < len(found):
+        raise ValueError(
+            f"{source.path}: expected all of {', '.join(clicks)} or none, got no {', '.join(missing)}: name "
+            "what the file has with clicks=(left, right)"
+        )
+    heard, gaps = ([] if missing else list(clicks)), {}
+    parts = [
+        _counted(source, name, one, grid, spans, said) for name, one in zip(heard, found, strict=not missing)
+    ]
+    for name in inputs:
+        one = source.find(name)
+        if one is None:
+            raise ValueError(
+                f"{source.path}: expected events or a signal named {name!r}, got none: it may be a column of "
+                "the trials with times, a TimeSeries or a table of events"
+            )
+        if one.series is None:
+            part = _counted(source, name, one, grid, spans, said)
+        else:
+            times = on_the_clock(source, name, one.series.times, spans, said)
+            part = _binning.averaged(one.series._replace(times=times), grid)
+            bad = np.array([np.isnan(row[:n]).any() for row, n in zip(part, grid.lengths, strict=True)])
+            gaps |= {called(name): bad} if bad.any() else {}
+        heard.append(called(name) + (f" ({part.shape[2]})" if part.shape[2] > 1 else ""))
+        parts.append(part)
+    note = f"inputs are {', '.join(heard)}" if len(inputs) else None
+    return (np.concatenate(parts, axis=2) if parts else None), gaps, note
+
+
+def _counted(source, name, found, grid, spans, said):
+    """Counts (trial, time, 1) of events."""
+    if found.rows is not None and "events" not in said:
+        _clock.own_trial(source.path, name, found.rows, spans)
+    times = on_the_clock(source, name, found.times, spans, said)
+    times = np.sort(times[np.isfinite(times)])
+    inside = np.searchsorted(times, spans.stops) > np.searchsorted(times, spans.starts - grid.slack)
+    if len(times) and not inside.any():
+        raise ValueError(
+            f"{source.path}: expected the times of {called(name)} in seconds of the session, got none in "
+            "any trial: if they are counted from the start of the trial, add start_time to them"
+        )
+    slack = max(grid.slack, SLACK * grid.bin_width + 2 * _binning.resolution(found.times))
+    return _binning.counts([lambda: times], grid._replace(slack=slack))

@@ -1,0 +1,53 @@
+"""Trials in which not all was recorded, as a file says or shows."""
+
+import numpy as np
+from jaxtyping import Bool
+
+
+def invalid(source, grid, clock, chosen) -> dict[str, Bool[np.ndarray, " trial"]]:
+    """Trials in which the file says, or shows, that not all units were recorded."""
+    reasons = {"in invalid times": _touched(grid, source.invalid)}
+    if source.support is not None:
+        reasons["not within what was recorded"] = ~_covered(grid, source.support)
+    unseen = {}
+    for i in chosen:
+        observed = source.observed(i)
+        if observed is not None and len(observed):
+            unseen[i] = ~_covered(grid, clock(observed))
+    if unseen:
+        worst = max(unseen, key=lambda i: int(unseen[i].sum()))
+        label = source.unit_column("id")[worst]
+        missed = int(unseen[worst].sum())
+        reasons[f"not observed by every unit (unit {label} misses {missed})"] = np.any(
+            list(unseen.values()), axis=0
+        )
+    times = clock(source.sample)
+    times = times[np.isfinite(times)]
+    if len(times) > 1 and times.max() > times.min():
+        rate = source.n_spikes / (times.max() - times.min())
+        # So many spikes cannot be missing by chance.
+        outside = (grid.starts > times.max()) | (grid.stops < times.min())
+        expected = rate * grid.lengths * grid.bin_width
+        reasons["before the first spike or after the last"] = outside & (expected > 30)
+    return reasons
+
+
+def _touched(grid, intervals) -> Bool[np.ndarray, " trial"]:
+    """Which trials have a part in common with some interval; without an end, it is open."""
+    starts = np.nan_to_num(intervals[:, 0], nan=-np.inf, neginf=-np.inf, posinf=np.inf)
+    stops = np.nan_to_num(intervals[:, 1], nan=np.inf, neginf=-np.inf, posinf=np.inf)
+    found = np.zeros(len(grid.starts), bool)
+    for start, stop in zip(starts, stops, strict=True):
+        found |= (grid.starts < stop - grid.slack) & (grid.stops > start + grid.slack)
+    return found
+
+
+def _covered(grid, intervals) -> Bool[np.ndarray, " trial"]:
+    """Which trials lie within the intervals, of which those that touch are one."""
+    intervals = np.asarray(intervals, float).reshape(-1, 2)
+    intervals = intervals[np.argsort(intervals[:, 0])]
+    reach = np.maximum.accumulate(intervals[:, 1])
+    apart = np.append(True, intervals[1:, 0] > reach[:-1] + grid.slack)
+    starts, stops = intervals[apart, 0], reach[np.append(apart[1:], True)]
+    at = np.searchsorted(starts, grid.starts + grid.slack, side="right") - 1
+    return (at >= 0) & (grid.stops <= stops[np.maximum(at, 0)] + grid.slack)
