@@ -18,7 +18,6 @@ import numpy as np
 import plain
 from docutils import nodes
 from jupyter_cache import get_cache
-from myst_nb.core.utils import coalesce_streams
 from pages import REPOSITORY
 from sphinx.application import Sphinx
 from sphinx.builders import Builder
@@ -217,21 +216,23 @@ def with_address(setup: str) -> str:
 
 def outputs(cell) -> list:
     """What a cell printed and drew, without numbers kept for the text, progress and warnings."""
-    found = []
-    for output in coalesce_streams(cell.outputs):
+    found: list = []
+    for output in cell.outputs:
         if output.get("name") == "stderr" or "scrapbook" in output.get("metadata", {}):
             continue
-        if "text" in output:
-            output.text = re.sub(r"^running on \w+\n", "", output.text, flags=re.MULTILINE)
-            if not output.text:
-                continue
-        elif "image/png" in output.data:
+        if "text" in output and found and "text" in found[-1]:  # printed in pieces
+            found[-1].text += output.text
+            continue
+        if "image/png" in output.get("data", {}):
             output.data["image/png"] = on_white(output.data["image/png"])
             output.metadata = {}
         if output.output_type == "execute_result":
             output.execution_count = None
         found.append(output)
-    return found
+    for output in found:
+        if "text" in output:
+            output.text = re.sub(r"^running on \w+\n", "", output.text, flags=re.MULTILINE)
+    return [output for output in found if output.get("text") != ""]
 
 
 def on_white(picture: str) -> str:
