@@ -1,10 +1,11 @@
 # `make book` and `make test` need Python >= 3.11, make and the package index; each sets itself up.
-.PHONY: help env book check test pages sync lint types bench identification clean
+.PHONY: help env book notebooks check test pages colab sync lint types bench identification clean
 
 # Only the machine's name for Python is looked for here; tools/bootstrap.py does the rest.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 RUN := .venv/bin/python
+PYTHON312 ?= python3.12# Colab's; NAMES, of chapters, for `make colab`: all of them by default
 # What jax has compiled is kept, for the workers, the notebooks and the next time.
 KEEP := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/_build/compiled JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0
 # Two workers, a file each, of one BLAS thread each: more get into each other's way. Numbers are checked on
@@ -22,6 +23,9 @@ env:             ## set up .venv, when requirements.txt or pyproject.toml change
 book: env        ## run every chapter and build the pages into _build/html
 	@env $(KEEP) $(RUN) tools/build_book.py
 
+notebooks: env   ## run every chapter and write plain notebooks, for Colab, into _build/notebooks
+	@env $(KEEP) $(RUN) tools/build_book.py notebooks
+
 check: lint types ## style, types and the quick tests, in a minute or so: before each commit
 	$(PYTEST) -m "not slow" tests
 
@@ -31,6 +35,9 @@ test: env        ## run all tests, and every notebook in smoke scale
 
 pages: env       ## test the built pages in a browser
 	$(RUN) -m pytest tests/book/test_pages.py
+
+colab: env       ## run the plain notebooks, in smoke scale, beside the packages that Colab has
+	env $(KEEP) $(RUN) tools/colab.py $(PYTHON312) $(NAMES)
 
 sync: env        ## bring the notebooks in step with their Markdown
 	@$(RUN) tools/sync.py

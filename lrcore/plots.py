@@ -1,5 +1,6 @@
 """Every figure of the book. Functions draw into given axes, or make their own, and return them."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -18,16 +19,17 @@ from .recording import Recording
 from .recording import Report as RecordingReport
 from .systems import EXTENT
 
-STYLE = Path(__file__).with_name("lrcore.mplstyle")
+STYLE, PAGES = (Path(__file__).with_name(f"{name}.mplstyle") for name in ("lrcore", "pages"))
 COLORS = ("#2F86C6", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#808080")
 
 
 def use_style() -> None:
-    """The book's style for all figures that follow.
+    """The book's style for all figures that follow: dark grey on white; for the book's own pages, which are
+    light or dark, mid-grey on nothing (where `LRCORE_PAGES` is set, as `make book` does).
 
     >>> use_style()
     """
-    plt.style.use(STYLE)
+    plt.style.use([STYLE, PAGES] if os.environ.get("LRCORE_PAGES") else STYLE)
 
 
 def panels(n: int, *, width: float = 2.5, height: float = 2.6, **options) -> tuple:
@@ -259,7 +261,7 @@ def raster(
             at = top * (1.06 + 0.07 * k)
             times = _within(recording.inputs[trial, :length, k].astype(int), width)
             ax.eventplot([times], lineoffsets=at, linelengths=0.06 * top, linewidths=1.2, colors=COLORS[k])
-            ax.annotate(label, (1.01, at), xycoords=("axes fraction", "data"), va="center", color=COLORS[k])
+            ax.annotate(label, (1.01, at), xycoords=("axes fraction", "data"), va="center")
     ax.axvline(length * width, color=COLORS[5], lw=0.8, ls=":")
     ax.set(xlim=(-0.01, length * width + 0.01), xlabel="time from the trial's start (s)", ylabel="neuron")
     ax.set_yticks([0, len(rows) - 1], ["1", str(len(rows))])

@@ -2,6 +2,7 @@
 
 from math import factorial
 
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -189,6 +190,50 @@ def test_orders_are_those_of_the_taylor_series():
     for bias in (0.0, 0.01):
         with pytest.raises(ValueError, match="analytic at .* got 'relu', .* spectrum"):
             determined_orders("relu", bias)
+
+
+EVERY = tuple(range(8))
+
+
+@pytest.mark.parametrize(
+    "activation, bias, expected",
+    [
+        # Tails: derivatives are small, each of its own size, and none is 0.
+        *[("tanh", bias, EVERY) for bias in (5.0, 12.0, -12.0, 16.0)],
+        *[("sigmoid", bias, EVERY) for bias in (12.0, -12.0, -600.0)],
+        *[("softplus", bias, EVERY) for bias in (25.0, -40.0)],
+        (jax.nn.gelu, -4.0, EVERY),
+        # Near a symmetry, and at it.
+        *[("tanh", bias, EVERY) for bias in (1e-7, -1e-7, 1e-11)],
+        ("softplus", 1e-7, EVERY),
+        ("linear", 1e-7, (0, 1)),
+        (lambda x: 1e-20 * jnp.tanh(x), 0.0, (1, 3, 5, 7)),
+        (lambda x: 1e20 * (jnp.tanh(x) + 1e-3), 0.0, (0, 1, 3, 5, 7)),
+        # Flat pieces.
+        ("relu", -1.0, ()),
+        ("relu", 1.0, (0, 1)),
+    ],
+)
+def test_orders_do_not_depend_on_the_size_of_derivatives(activation, bias, expected):
+    assert determined_orders(activation, bias) == expected
+
+
+@pytest.mark.parametrize(
+    "activation, bias, words",
+    [
+        ("tanh", 20.0, "^activation: expected derivatives that float64 tells .* of which order 2 is 0"),
+        ("tanh", -300.0, "^activation: expected derivatives that float64 tells"),
+        ("softplus", 40.0, "^activation: expected derivatives that float64 tells"),
+        ("exp", -800.0, "^activation: expected derivatives that float64 tells"),
+        ("exp", 800.0, "^activation: expected finite derivatives at 800, got others of 'exp'"),
+        (lambda x: 1e-12 * jax.nn.relu(x), 0.0, "^activation: expected one that is analytic at 0"),
+        (lambda x: 1 + 1e-10 * jax.nn.relu(x), 0.01, "^activation: expected one that is analytic at 0.01"),
+        ("tanh", np.nan, "^bias: expected finite"),
+    ],
+)
+def test_orders_that_float64_cannot_tell_are_refused(activation, bias, words):
+    with pytest.raises(ValueError, match=words):
+        determined_orders(activation, bias)
 
 
 def test_one_missing_order_costs_nothing():

@@ -4,6 +4,7 @@ import copy
 
 import jax
 import jax.random as jr
+import matplotlib.colors
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -130,15 +131,33 @@ def test_losses():
         plots.losses({"a": curve}, smooth=0)
 
 
+def contrast_on_white(color):
+    light = [
+        c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in matplotlib.colors.to_rgb(color)
+    ]
+    return 1.05 / (np.dot([0.2126, 0.7152, 0.0722], light) + 0.05)
+
+
 def test_style_is_one_file_of_colours_that_the_colour_blind_tell_apart():
     plots.use_style()
     cycle = plt.rcParams["axes.prop_cycle"].by_key()["color"]
     assert [color.lower() for color in cycle][: len(plots.COLORS)] == [
         color.lower() for color in plots.COLORS
     ]
-    # Transparent, so that a page may be light or dark behind it.
+
+
+def test_the_ground_is_white_but_on_pages_that_may_be_light_or_dark(monkeypatch):
+    monkeypatch.setenv("LRCORE_PAGES", "1")
+    plots.use_style()
     figure, axes = plots.panels(3)
     assert len(axes) == 3 and figure.get_facecolor()[3] == 0
+    monkeypatch.delenv("LRCORE_PAGES")
+    plots.use_style()
+    figure, axes = plots.panels(1)
+    assert figure.get_facecolor() == axes[0].get_facecolor() == (1, 1, 1, 1)
+    # WCAG's contrast of words on white.
+    for name in ("text.color", "axes.labelcolor", "axes.titlecolor", "xtick.color", "legend.labelcolor"):
+        assert contrast_on_white(plt.rcParams[name]) > 4.5
 
 
 def test_matrix_writes_every_number():

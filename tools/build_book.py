@@ -1,4 +1,7 @@
-"""Build the book into _build/html: run every chapter on the CPU, with warnings as errors.
+"""Build the book: run every chapter on the CPU, with warnings as errors.
+
+_build/html gets the pages, _build/notebooks the chapters as plain notebooks, which the pages offer. With the
+argument `notebooks` the pages are left as they are.
 
 Sphinx and the execution cache know the chapters' own text only. So what a chapter also depends on
 (lrcore, the pins, the scale, the data folder, the repository) goes into a key, and a build that failed is
@@ -43,7 +46,7 @@ def main() -> None:
         hosted = repository.find()
     except ValueError as error:
         sys.exit(str(error))
-    environment = {"LRCORE_SCALE": "book"} | os.environ | {"JAX_PLATFORMS": "cpu"}
+    environment = {"LRCORE_SCALE": "book"} | os.environ | {"JAX_PLATFORMS": "cpu", "LRCORE_PAGES": "1"}
     scale, data = environment["LRCORE_SCALE"], environment.get("LRCORE_DATA", "")
     core = [p for p in ROOT.glob("lrcore/**/*") if p.suffix in (".py", ".mplstyle")]
     results = digest([*core, ROOT / "requirements.txt"], scale, data, sys.version)
@@ -53,24 +56,39 @@ def main() -> None:
 
     if not unchanged(RESULTS, results):
         remove(".jupyter_cache")
-    if not unchanged(PAGES, pages):  # written by a build that succeeded, and by no other
-        remove("html", ".doctrees")
+    complete = unchanged(PAGES, pages)  # written by a build that succeeded, and by no other
+    if not complete:
+        remove("html", "notebooks", ".doctrees")
     PAGES.unlink(missing_ok=True)
     BUILD.mkdir(exist_ok=True)
     RESULTS.write_text(results)
 
     os.environ |= environment
     execute.execute(sync.chapters())
-    jupyter_book = Path(sys.executable).with_name("jupyter-book")
-    command = [jupyter_book, "build", ".", "-W", "-n", "--keep-going"]
-    if subprocess.run(command, env=environment).returncode:
-        for report in sorted((BUILD / "html" / "reports").glob("**/*.log")):
-            print(f"\n{report.relative_to(ROOT)}\n{report.read_text()}")
-        sys.exit("The book was not built: see the messages above")
-    PAGES.write_text(pages)
+    with_pages = "notebooks" not in sys.argv[1:]
+    if with_pages:
+        run("html", environment)
+    run("notebooks", environment)
+    remove("notebooks/_static")  # which themes leave behind
+    shutil.copytree(ROOT / "book/results", BUILD / "notebooks/book/results", dirs_exist_ok=True)
+    if complete or with_pages:
+        PAGES.write_text(pages)
     links = hosted.install if hosted else "not known, so notebooks are offered for download"
     print(f"\nThe repository that its links lead to: {links}")
-    print(f"The book: {(BUILD / 'html' / 'index.html').as_uri()}")
+    print(f"The notebooks: {(BUILD / 'notebooks' / 'book').as_uri()}")
+    if with_pages:
+        print(f"The book: {(BUILD / 'html' / 'index.html').as_uri()}")
+
+
+def run(builder: str, environment: dict[str, str]) -> None:
+    jupyter_book = Path(sys.executable).with_name("jupyter-book")
+    command = [jupyter_book, "build", ".", "-W", "-n", "--keep-going"]
+    if builder != "html":
+        command += ["--builder", "custom", "--custom-builder", builder]
+    if subprocess.run(command, env=environment).returncode:
+        for report in sorted((BUILD / builder / "reports").glob("**/*.log")):
+            print(f"\n{report.relative_to(ROOT)}\n{report.read_text()}")
+        sys.exit("The book was not built: see the messages above")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 VARIABLE, UNKNOWN = "LRCORE_REPOSITORY", "OWNER"
+NOTEBOOKS = "notebooks"  # the branch that .github/workflows/book.yml puts the plain notebooks on
 # A host has a dot and a name at its end: no path, no localhost, no number. What stands before an @ may be a
 # token, and is left out.
 # The branch stands after an @, or as a browser has it.
@@ -57,6 +58,13 @@ class Repository(NamedTuple):
         """What pip installs it from, after `git+`."""
         return f"{self.url}@{self.branch}"
 
+    def pinned(self, environ: Mapping[str, str] = os.environ) -> str:
+        """What a notebook installs: this very commit where a workflow names it, so that a copy of the
+        notebook goes on working."""
+        if environ.get("GITHUB_REPOSITORY") != self.path or environ.get("GITHUB_REF_TYPE") == "tag":
+            return self.install
+        return f"{self.url}@{environ.get('GITHUB_SHA') or self.branch}"
+
     def file(self, name: str, *, raw: bool = False) -> str:
         """The address of a file, as a page or, `raw`, as it is."""
         inner = "/-" if self.provider == "gitlab" else ""
@@ -66,7 +74,7 @@ class Repository(NamedTuple):
         """The address that opens a notebook in Colab; None where Colab cannot read the host."""
         if self.host != "github.com":
             return None
-        return f"https://colab.research.google.com/github/{self.path}/blob/{self.branch}/{file}"
+        return f"https://colab.research.google.com/github/{self.path}/blob/{NOTEBOOKS}/{file}"
 
     def links(self) -> dict[str, str]:
         """The addresses that a package index shows."""

@@ -1,38 +1,40 @@
 # Set-up: use lrcore as installed, else this checkout's, else the repository that this notebook is from.
-import importlib
-import pathlib
+import os
 import re
 import subprocess
 import sys
-from contextlib import suppress
-from importlib.metadata import version
-from importlib.util import find_spec
-from os import environ
-from urllib.parse import unquote
-from urllib.request import urlopen
 
-REPOSITORY = ""  # https://github.com/you/lrcore[@branch]; filled in where the book offers this for download
+REPOSITORY = ""  # https://github.com/you/lrcore@branch; filled in where the book offers this notebook
+
+
+def stop(sentence):  # what is wrong and what to do, in one line in place of a traceback
+    raise type("SetUpError", (ImportError,), {"_render_traceback_": lambda error: [str(error)]})(sentence)
+
+
+if sys.version_info < (3, 11):
+    stop(f"lrcore needs Python 3.11 or newer, this is {sys.version.split()[0]}: choose another kernel.")
+import importlib.metadata
+import tomllib
+from importlib.util import find_spec
+from pathlib import Path
+
 if getattr(find_spec("lrcore"), "origin", None) is None:
-    folders = (here := pathlib.Path.cwd(), *here.parents, here / "lrcore")
-    near = [f for f in folders if (f / "pyproject.toml").exists() and (f / "lrcore/__init__.py").exists()]
-    source = environ.get("LRCORE_REPOSITORY") or REPOSITORY
-    if not near and not source:  # Colab knows what it opened
-        host = environ.get("COLAB_JUPYTER_IP", "172.28.0.12")
-        port = environ.get("KMP_TARGET_PORT", "9000")
-        with suppress(OSError):
-            page = unquote(unquote(urlopen(f"http://{host}:{port}/api/sessions", timeout=5).read().decode()))
-            found = re.findall(r'(https://github\.com/[^\s"]+?)/blob/([^\s"]+?)/book/', page)
-            source = "@".join(found[0]) if found else ""
-    if near:
+    here, source = Path.cwd(), os.environ.get("LRCORE_REPOSITORY") or REPOSITORY
+    near = [f for f in (here, *here.parents, here / "lrcore") if (f / "tools/setup_cell.py").exists()]
+    have = {found.name.lower(): found.version for found in importlib.metadata.distributions()}
+    if not (near or source):
+        stop("lrcore is missing. Set LRCORE_REPOSITORY in os.environ to its address and run this again.")
+    needed = [f"git+{source}"]
+    if near:  # a clone, which may lack the packages that lrcore needs
         sys.path.insert(0, str(near[0]))
-    elif not source:
-        raise ImportError(
-            "lrcore is not installed, and which repository this notebook comes from cannot be told. "
-            "Set LRCORE_REPOSITORY to its address in os.environ and run this cell again."
-        )
-    else:  # keep the machine's own jax: it is the one built for its accelerator
-        keep = [p for p in ("jax", "jaxlib", "numpy", "scipy", "matplotlib") if find_spec(p)]
-        pathlib.Path("constraints.txt").write_text("\n".join(f"{p}=={version(p)}" for p in keep))
-        pip = [sys.executable, "-m", "pip", "install", "-q", "-c", "constraints.txt", f"git+{source}"]
-        subprocess.run(pip, check=True)
+        wanted = tomllib.loads((near[0] / "pyproject.toml").read_text())["project"]["dependencies"]
+        needed = [line for line in wanted if line.split(">=")[0].lower() not in have]
+    if needed:  # keep the machine's own jax: it is the one built for its accelerator
+        keep = [f"{p}=={have[p]}" for p in ("jax", "jaxlib", "numpy", "scipy", "matplotlib") if p in have]
+        Path("constraints.txt").write_text("\n".join(keep))
+        pip = [sys.executable, "-m", "pip", "install", "-q", "-c", "constraints.txt", *needed]
+        done = subprocess.run(pip, stderr=subprocess.PIPE, text=True)
+        why = re.findall("(?:fatal|ERROR): .*", done.stderr)[-1:] or done.stderr.split("\n")
+        if done.returncode:
+            stop(f"pip failed ({why[0]}): connect to a network, or put this notebook in a clone of lrcore.")
         importlib.invalidate_caches()

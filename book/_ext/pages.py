@@ -1,6 +1,5 @@
 """What the pages need beyond Jupyter Book: links that lead on, Markdown docstrings, no dead scripts."""
 
-import json
 import re
 import sys
 from pathlib import Path
@@ -15,7 +14,6 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 import repository  # noqa: E402
 
 REPOSITORY = repository.find()
-EMPTY = 'REPOSITORY = ""'  # the line of tools/setup_cell.py
 
 
 def set_buttons(app: Sphinx, config: Config) -> None:
@@ -39,7 +37,7 @@ def notebook_of(app: Sphinx, docname: str) -> Path | None:
 def add_notebook_link(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     """Under the title of every page that has a notebook: Colab opens it, or the reader downloads it."""
     title = next(doctree.findall(nodes.title), None)
-    if title is None or notebook_of(app, docname) is None:
+    if app.builder.format != "html" or title is None or notebook_of(app, docname) is None:
         return
     if colab := REPOSITORY and REPOSITORY.colab(f"{docname}.ipynb"):
         link = nodes.reference("", "Open in Colab", refuri=colab, classes=["notebook", "colab"])
@@ -55,19 +53,12 @@ def offer_notebook(app: Sphinx, pagename, templatename, context, doctree) -> Non
         context["ipynb_source"] = f"{pagename}.ipynb"
 
 
-def copy_notebooks(app: Sphinx, exception: Exception | None) -> None:
-    """Lay the committed notebooks beside the pages, and write into each where it is from."""
-    if exception or app.builder.format != "html":
-        return
-    for docname in app.env.found_docs:
-        if notebook := notebook_of(app, docname):
-            text = notebook.read_text()
-            if REPOSITORY:
-                known = EMPTY.replace('""', f'"{REPOSITORY.install}"')
-                text = text.replace(json.dumps(EMPTY)[1:-1], json.dumps(known)[1:-1], 1)
-            target = Path(app.outdir, "_sources", f"{docname}.ipynb")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(text)
+def open_notebook(app: Sphinx, pagename, templatename, context, doctree) -> None:
+    """The theme's button opens the plain notebook, which is on a branch of its own."""
+    for group in context.get("header_buttons", []):
+        if group.get("label") == "launch-buttons":
+            for button in group["buttons"]:
+                button["url"] = REPOSITORY and REPOSITORY.colab(f"{pagename}.ipynb")
 
 
 # What lrcore's docstrings use of Markdown: a displayed formula, then code, then a formula in a line.
@@ -101,6 +92,6 @@ def setup(app: Sphinx) -> dict:
     app.connect("autodoc-process-docstring", read_markdown)
     app.connect("doctree-resolved", add_notebook_link)
     app.connect("html-page-context", offer_notebook, priority=400)  # before the theme makes its menus
+    app.connect("html-page-context", open_notebook, priority=900)  # after it
     app.connect("html-page-context", drop_thebe, priority=900)
-    app.connect("build-finished", copy_notebooks)  # after the theme has laid down its own copies
     return {"version": "2", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,12 +1,17 @@
 """What the tests of the book share: where the chapters are, and how they are read."""
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tools"))
+import yaml
 
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "book/_ext")]
+
+import harness as harness  # noqa: E402
 import release as release  # noqa: E402
 import repository as repository  # noqa: E402
 import sync  # noqa: E402
@@ -24,3 +29,38 @@ def tracked_files() -> list[Path]:
         hidden = {".venv", "_build", ".git", "__pycache__"}
         return [p for p in ROOT.rglob("*") if p.is_file() and not hidden & set(p.parts)]
     return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+
+
+FRONT_MATTER = (ROOT / "book/start.md").read_text().split("---\n")[1]
+
+
+def build_book(folder: Path, chapters: dict[str, str], address: str, execute: str = "off") -> Path:
+    """Pages and notebooks of a small book, with the settings and the extensions of this one: its _build."""
+    (folder / "tools").mkdir()
+    for name in ("book/_ext", "book/_static"):
+        shutil.copytree(ROOT / name, folder / name)
+    for name in ("tools/repository.py", "book/references.bib", "book/bibliography.md"):
+        shutil.copy(ROOT / name, folder / name)
+    config = yaml.safe_load((ROOT / "_config.yml").read_text())
+    config["execute"] = {"execute_notebooks": execute}
+    config["repository"] = {"url": f"https://github.com/{repository.UNKNOWN}/lrcore", "branch": "main"}
+    (folder / "_config.yml").write_text(yaml.safe_dump(config))
+    root, *others = [f"book/{name}.md" for name in (*chapters, "bibliography")]
+    contents = {"format": "jb-book", "root": root, "chapters": [{"file": file} for file in others]}
+    (folder / "_toc.yml").write_text(yaml.safe_dump(contents))
+    for name, text in chapters.items():
+        (folder / f"book/{name}.md").write_text(f"---\n{FRONT_MATTER}---\n\n{text}")
+        (folder / f"book/{name}.ipynb").touch()  # its pair; the pages look whether there is one
+
+    unset = {name: value for name, value in os.environ.items() if not name.startswith("GITHUB_")}
+    command = [Path(sys.executable).with_name("jupyter-book"), "build", ".", "-W", "-n", "--keep-going"]
+    for builder in ([], ["--builder", "custom", "--custom-builder", "notebooks"]):
+        done = subprocess.run(
+            command + builder,
+            cwd=folder,
+            env=unset | {repository.VARIABLE: address},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "_build"

@@ -19,6 +19,7 @@ if not (HTML / "index.html").exists():
 if not (CHROMIUM.exists() and DRIVER.exists()):
     pytest.skip("no Chromium: install Debian's chromium and chromium-driver", allow_module_level=True)
 
+from nbconvert import HTMLExporter  # noqa: E402
 from selenium import webdriver  # noqa: E402
 
 WIDTHS, THEMES = (1280, 390), ("light", "dark")
@@ -142,13 +143,39 @@ def test_page(browser, address, page):
         assert not browser.execute_script(CONTRAST), theme
 
 
+MATHJAX = f"""<script>MathJax = {{tex: {{inlineMath: [["$", "$"]], processEscapes: true}}}};</script>
+<script src="{(ROOT / "book/_static/mathjax-tex-svg-full.js").as_uri()}"></script></head>"""
+
+
+@pytest.mark.parametrize("chapter", NAMES)
+def test_the_notebook_is_whole_where_nothing_knows_the_book(browser, chapter, tmp_path):
+    """As Jupyter's own converter shows it: mathematics and pictures, and nothing that only the book reads."""
+    text, _ = HTMLExporter().from_filename(str(HTML / f"_sources/book/{chapter}.ipynb"))
+    page = tmp_path / "notebook.html"  # with MathJax from here, as there is no network
+    page.write_text(
+        re.sub(r"<script[^>]*>.*?</script>", "", text, flags=re.DOTALL).replace("</head>", MATHJAX)
+    )
+    resize(browser, WIDTHS[0])
+    browser.get(page.as_uri())
+    browser.execute_async_script(READY)
+    assert browser.execute_script("return document.querySelectorAll('mjx-container svg').length")
+    red = "return [...document.querySelectorAll('mjx-merror')].map(e => e.textContent)"
+    assert not browser.execute_script(red)
+    left = browser.execute_script(
+        "document.querySelectorAll('pre, code, script, style, mjx-container').forEach(e => e.remove());"
+        "return document.body.textContent"
+    )
+    assert not re.findall(r"\\[A-Za-z(]|\$|\{[a-z:]+\}`|:::", left)
+    assert not browser.execute_script("return [...document.images].filter(i => !i.naturalWidth).length")
+
+
 @pytest.mark.parametrize("chapter", NAMES)
 def test_the_links_lead_to_the_chapter(chapter):
     """To the repository that the build knew, which the notebook beside the page names too."""
     file = f"book/{chapter}.ipynb"
     page = (HTML / file).with_suffix(".html").read_text()
     cells = json.loads((HTML / "_sources" / file).read_text())["cells"]
-    setup = "".join(next(c for c in cells if c["cell_type"] == "code")["source"])
+    _, setup, *_ = ("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
     known = repository.parse(re.search(r'^REPOSITORY = "(.*?)"', setup, re.MULTILINE)[1], branch="")
     assert f"/{repository.UNKNOWN}/" not in page
     if colab := known and known.colab(file):

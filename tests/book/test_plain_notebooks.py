@@ -1,0 +1,311 @@
+"""Plain notebooks, for Colab and downloads: nothing in them that only the book's pages understand."""
+
+import base64
+import io
+import re
+from pathlib import Path
+
+import matplotlib.image
+import nbformat
+import pytest
+import yaml
+from common import CHAPTERS, NAMES, ROOT, build_book, harness, sync
+
+MADE = ROOT / "_build/notebooks/book"
+# A role or a directive, a fence of MyST, a comment or a label of it.
+MYST = re.compile(r"\{[a-z][\w:-]*\}`|^[> ]*(?:```|:::+) ?\{|^[> ]*:::|^\(\S+\)=$|^% ", re.MULTILINE)
+built = pytest.mark.skipif(not MADE.exists(), reason="the notebooks are not made: run `make notebooks`")
+
+
+def read(file: Path):
+    notebook = nbformat.read(file, as_version=4)
+    nbformat.validate(notebook)
+    return notebook.cells
+
+
+def words(cells) -> str:
+    return "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+
+
+def code(cells) -> list[str]:
+    return [cell.source for cell in cells if cell.cell_type == "code"]
+
+
+# --- one small book with all kinds
+
+SETUP = f"```{{code-cell}} ipython3\n:tags: [remove-cell]\n\n{sync.setup_cell()}\n```\n"
+START = r"""# Kinds
+
+To {ref}`sec-there`, [the next](second.md), {prf:ref}`prop-one`,
+{cite:t}`jaynes1957` and {cite}`kim2026connector`.
+
+SETUP
+```{code-cell} ipython3
+import matplotlib.pyplot as plt
+
+import lrcore as lr
+
+SMOKE = lr.book.scale(smoke=True, book=False)
+x = 0.123
+lr.book.glue("number", x)
+# a check
+assert SMOKE or x > 1
+for name in ("one", "two"):
+    lr.book.glue(f"many_{name}", x)
+    print(name, x)
+```
+
+Here $\E[x]^\T<\norm{\frac{a}{\abs{\Var{b}}}}$, 2 * 3 < 4 and {glue:text}`number:.2f`, "quoted" *with $z_1$*.
+
+- one
+
+  $$
+  \Var(x) = \ip{a}{b} \\
+  > 0
+  $$ (eq-list)
+
+- two {eq}`eq-list`
+  1. first
+
+\begin{align}
+a &= \E b \\
+c &= \d t
+\end{align}
+
+| | value | $z$ |
+|---|---:|---|
+| $\norm a$ | {glue:text}`many_one:.3f` | {glue:text}`many_two:.1f` |
+
+```{prf:proposition} Named $N$
+:label: prop-one
+
+If {eq}`eq-list`:
+
+$$
+y = \diag(x)
+$$ (eq-two)
+
+:::{admonition} Inner
+:class: tip
+- an item, {cite:t}`jaynes1957`
+:::
+```
+
+```{prf:proof}
+By {numref}`fig-one` and {eq}`eq-two`.
+```
+
+```{code-cell} ipython3
+---
+mystnb:
+  figure:
+    name: fig-one
+    caption: |
+      A line, *rising*, with $\E$.
+  image:
+    alt: A line that rises.
+---
+lr.plots.use_style()
+plt.plot([0, 1]);
+```
+
+:::{admonition} Hint
+:class: dropdown
+Look at $\RR$:
+
+```python
+code = 1
+```
+:::
+
+```{exercise} A name
+:label: ex-one
+
+Do it.
+```
+
+```{code-cell} ipython3
+def mine(x):
+    return "what a student wrote"
+```
+
+```{solution-start} ex-one
+:class: dropdown
+```
+
+```{code-cell} ipython3
+def mine(x):
+    return x + 1
+
+def shared(x):
+    return 2 * x
+
+print(mine(1))
+```
+
+```{code-cell} ipython3
+def mine(x):
+    return x + 2
+
+assert mine(1) == 3
+```
+
+```{solution-end}
+```
+
+```{code-cell} ipython3
+:tags: [remove-input]
+
+print(mine(1), shared(1))
+```
+
+(sec-there)=
+## There
+
+Term
+: what it means.[^note]
+
+[^note]: More.
+
+::::{grid} 1 1 2 2
+:::{grid-item-card} Card
+Inside.
+:::
+::::
+""".replace("SETUP", SETUP)
+SECOND = "# Second\n\nTo {prf:ref}`prop-one`, {numref}`fig-one`, {eq}`eq-two`, {ref}`ex-one`.\n\n" + SETUP
+BOOK = "https://you.github.io/lrcore/book"
+HERE = f"{BOOK}/start.html"
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """The cells of both chapters, where the site is known."""
+    folder = tmp_path_factory.mktemp("book")
+    made = build_book(folder, {"start": START, "second": SECOND}, "https://github.com/you/lrcore", "cache")
+    return [read(made / f"notebooks/book/{name}.ipynb") for name in ("start", "second")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"To [There]({HERE}#sec-there), [the next]({BOOK}/second.html), ",
+        "Jaynes ([1957](https://doi.org/10.1103/PhysRev.106.620)) and "
+        "([Kim *et al.*, 2026](https://arxiv.org/abs/2603.26506)).",
+        r"Here $\mathbb{E}[x]^{\mathsf{T}}\lt \left\lVert \frac{a}{\left\lvert \operatorname{Var}{b} "
+        r"\right\rvert} \right\rVert$, 2 \* 3 &lt; 4 and 0.12, “quoted” *with $z_1$*.",
+        "- one\n\n  $$\\begin{aligned} \\operatorname{Var}(x) = \\left\\langle a, b \\right\\rangle \\\\ "
+        f"\\gt 0 \\end{{aligned}} \\tag{{1}}$$\n\n- two [(1)]({HERE}#equation-eq-list)\n\n  1. first",
+        r"$$\begin{aligned} a &= \mathbb{E} b \\ c &= \mathrm{d} t \end{aligned} \tag{2}$$",
+        "|  | value | $z$ |\n| --- | ---: | --- |\n| $\\left\\lVert a \\right\\rVert$ | 0.123 | 0.1 |",
+        f"> **Proposition 1 (Named $N$).**\n>\n> If [(1)]({HERE}#equation-eq-list):\n>\n"
+        "> $$y = \\operatorname{diag}(x) \\tag{3}$$\n>\n> > **Inner.**\n> >\n> > - an item, Jaynes (",
+        f"<details>\n<summary>Proof</summary>\n\nBy [Fig. 1]({HERE}#fig-one) and [(3)](",
+        "**Fig. 1.** A line, *rising*, with $\\mathbb{E}$.\n\n<details>\n<summary>The figure in words"
+        "</summary>\n\nA line that rises.\n\n</details>",
+        "<details>\n<summary>Hint</summary>\n\nLook at $\\mathbb{R}$:\n\n"
+        "```python\ncode = 1\n```\n\n</details>",
+        "> **Exercise 1 (A name).**\n>\n> Do it.",
+        "<details>\n<summary>Solution to Exercise 1 (A name)</summary>\n\n```python\ndef mine(x):\n",
+        "```python\ndef mine(x):\n    return x + 2\n```\n\n</details>",
+        "- **Term**: what it means.<sup>1</sup>",
+        "**Card**\n\nInside.",
+        "<sup>1</sup> More.",
+    ],
+)
+def test_each_kind_has_a_plain_form(small, text):
+    assert text in words(small[0])
+
+
+@pytest.mark.slow
+def test_references_lead_to_other_chapters(small):
+    assert words(small[1]).splitlines()[-1] == (
+        f"To [Proposition 1]({HERE}#prop-one), [Fig. 1]({HERE}#fig-one), "
+        f"[(3)]({HERE}#equation-eq-two), [Exercise 1]({HERE}#ex-one)."
+    )
+
+
+@pytest.mark.slow
+def test_code_is_what_a_reader_runs(small):
+    size, setup, first, numbers, figure, student, needed, check = code(small[0])
+    assert re.fullmatch(r'# @title .*\nSIZE = "book"  # @param \["smoke", "book", "full"\]', size)
+    assert (
+        setup.startswith("# @title Set-up") and 'REPOSITORY = "https://github.com/you/lrcore@main"' in setup
+    )
+    assert first.endswith('x = 0.123\nfor name in ("one", "two"):\n    print(name, x)')
+    assert numbers.endswith('\nlr.book.glue("number", x)')
+    assert figure == "lr.plots.use_style()\nplt.plot([0, 1]);"
+    assert "what a student wrote" in student
+    assert needed.startswith("# @title A solution") and "def shared" in needed
+    assert check.endswith("print(mine(1), shared(1))")
+    folded = [cell.source for cell in small[0] if cell.metadata.get("cellView") == "form"]
+    assert folded == [setup, numbers, needed, check]
+    assert all(c.metadata.jupyter.source_hidden for c in small[0] if c.source in folded)
+
+
+@pytest.mark.slow
+def test_outputs_are_those_of_the_page_on_white(small):
+    shown = [cell.outputs for cell in small[0] if cell.cell_type == "code"]
+    assert [output.text for output in shown[2]] == ["one 0.123\ntwo 0.123\n"]
+    (figure,) = shown[4]
+    assert white(figure.data["image/png"])
+    assert [cell.metadata.alt for cell in small[0] if "alt" in cell.metadata] == ["A line that rises."]
+
+
+def white(picture: str) -> bool:
+    pixels = matplotlib.image.imread(io.BytesIO(base64.b64decode(picture)))
+    corners = pixels[[0, 0, -1, -1], [0, -1, 0, -1]]
+    return bool((corners == 1).all()) and (pixels.shape[2] == 3 or bool((pixels[..., 3] == 1).all()))
+
+
+def test_a_statement_that_the_rest_would_change_stays_where_it_is():
+    shown, kept = harness.split("for x in y:\n    lr.book.glue('x', x)\nx = 2\nlr.book.glue('y', x)")
+    assert shown == "for x in y:\n    lr.book.glue('x', x)\nx = 2" and kept == "lr.book.glue('y', x)"
+
+
+# --- all chapters, as they were built
+
+
+@pytest.fixture(params=CHAPTERS, ids=NAMES)
+def chapter(request):
+    return request.param, read(MADE / f"{request.param.stem}.ipynb")
+
+
+@built
+def test_nothing_is_left_for_the_pages_alone(chapter):
+    _, cells = chapter
+    settings = yaml.safe_load((ROOT / "_config.yml").read_text())["sphinx"]["config"]
+    private = "|".join(settings["mathjax3_config"]["tex"]["macros"])
+    for cell in cells:
+        assert not MYST.search(cell.source), cell.source
+    text = words(cells)
+    assert not re.findall(rf"\\(?:{private})(?![A-Za-z])", text)
+    assert "**None" not in text and "**Fig. .**" not in text and "](#" not in text
+
+
+@built
+def test_every_figure_has_its_caption(chapter):
+    source, cells = chapter
+    figures = len(re.findall(r"^  figure:$", source.read_text(), re.MULTILINE))
+    assert len(re.findall(r"^\*\*Fig\. \d+\.\*\* ", words(cells), re.MULTILINE)) == figures
+    assert words(cells).count("The figure in words") == figures
+    drawn = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
+    assert all(white(data["image/png"]) for data in drawn if "image/png" in data)
+
+
+@built
+def test_the_harness_is_out_of_sight(chapter):
+    _, cells = chapter
+    for cell in cells:
+        if cell.cell_type == "code" and "cellView" not in cell.metadata:
+            assert "book.glue" not in cell.source and not re.search(r"^\s*assert ", cell.source, re.MULTILINE)
+    assert code(cells)[0].startswith("# @title Size") and code(cells)[1].startswith("# @title Set-up")
+    assert nbformat.read(MADE / f"{chapter[0].stem}.ipynb", as_version=4).metadata.accelerator == "GPU"
+
+
+@built
+def test_every_solution_is_closed(chapter):
+    source, cells = chapter
+    solutions = len(re.findall(r"^`{3,}\{solution(?:-start)?\}", source.read_text(), re.MULTILINE))
+    assert words(cells).count("<summary>Solution to Exercise ") == solutions
