@@ -207,16 +207,16 @@ def _levels(counts, exposure, chosen, at, kinds):
     """
     best = np.full(counts.shape[1], -np.inf)
     found = np.empty_like(counts)
-    # One trial's worth of the overall means keeps neighbours without spikes from saying never.
     typical = exposure[chosen].mean(axis=0)
-    constant = counts[chosen].sum(axis=0) / exposure[chosen].sum(axis=0)
     for width in _WIDTHS:
         weights = np.exp(-0.5 * ((at[:, None] - at[None]) / width) ** 2)
         np.fill_diagonal(weights, 0.0)
         level = np.zeros_like(counts)
         for kind in kinds:
             share = kind.sum() / chosen.sum()
-            own = (counts[kind].sum(axis=0) + constant * typical) / (exposure[kind].sum(axis=0) + typical)
+            own = counts[kind].sum(axis=0) / exposure[kind].sum(axis=0)
+            # One trial's worth of the overall mean keeps neighbours without spikes from saying never. It is
+            # that of the kind, or trials far from the other choice would be told from those near.
             near, prior = weights[:, kind], share * typical
             level += share * (near @ counts[kind] + own * prior) / (near @ exposure[kind] + prior)
         expected = level * exposure

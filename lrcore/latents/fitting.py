@@ -311,12 +311,19 @@ def infer(
     - `recording`: of the same neurons. `baseline`: (trial, time, neuron), of these trials.
     - `neurons`: boolean mask (neuron,) of those that are observed; none of them is a prediction from the
       inputs alone.
+
+    **Raises** `ValueError` for other neurons, other bins, or rates where the fit is of spikes.
     """
     if recording.n_neurons != len(found.model.d):
         raise ValueError(
             f"recording: expected the {len(found.model.d)} neurons of the fit, got {recording.n_neurons}"
         )
     model = found.model
+    if not np.isclose(recording.bin_width, found.recording.bin_width):
+        raise ValueError(
+            f"recording: expected bins of {found.recording.bin_width:g} s, as those of the fit, got "
+            f"{recording.bin_width:g} s"
+        )
     if (recording.rates is None) != model.counted:
         wanted, got = ("spikes", "rates") if model.counted else ("rates", "spikes")
         raise ValueError(f"recording: expected {wanted}, as the fit is of {wanted}, got {got}")

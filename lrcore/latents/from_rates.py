@@ -96,7 +96,13 @@ def from_rates(
         raise FloatingPointError(
             f"rates: the error of the fit is not finite: they are far from the unit of {activation}"
         )
-    z, m, d = _gauge(*(np.asarray(x, float) for x in best), bias)
+    z, m, d = (np.asarray(x, float) for x in best)
+    if activation == "linear":
+        # To the last digit also for neurons that are small beside others.
+        design = np.column_stack([z, np.ones(len(z))]) if bias else z
+        m, d = np.split(np.linalg.lstsq(design, np.asarray(rates, float), rcond=None)[0].T, [rank], axis=1)
+        d = d.sum(axis=1)
+    z, m, d = _gauge(z, m, d, bias)
     # Out of the unit that it was computed in: m stays white, so that z has it.
     z, d = z * unit.scale[0], d * unit.scale + unit.offset
     full = np.zeros((*mask.shape, rank), np.float32)

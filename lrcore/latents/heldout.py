@@ -108,6 +108,8 @@ def _bits(recording: Recording, expected, reference) -> float:
 def _predicted(name: str, value, recording: Recording, y) -> Float[np.ndarray, "bin neuron"]:
     """Expected counts in the valid bins, in float64, refused where they have no Poisson score."""
     shape = recording.counts.shape
+    if np.ma.is_masked(value):
+        value = value.astype(float).filled(np.nan)
     try:
         value = np.broadcast_to(np.asarray(value, np.float64), shape)[recording.mask]
     except ValueError:
@@ -239,14 +241,14 @@ def score(recording: Recording, folds: Sequence[Fold]) -> dict[str, Float[np.nda
 
     odds = {name: _own_odds(recording, folds, name) for name in ("choice", "choice_inputs")}
     rows = []
-    for fold in folds:
+    for k, fold in enumerate(folds):
         test = recording.trials(fold.test)
         mean = recording.trials(fold.train).mean_rates * recording.bin_width
         row = {"time": fold.level, "neurons": fold.neurons, "inputs": fold.inputs}
         row = {name: _bits(test, x, mean) for name, x in row.items() if x is not None}
-        for name in ("choice", "choice_inputs"):
-            if odds[name] is not None and test.choices is not None:
-                row[name] = float(roc_auc_score(test.choices == test.choices.max(), odds[name][len(rows)]))
+        for name, said in odds.items():
+            if said is not None and test.choices is not None:
+                row[name] = float(roc_auc_score(test.choices == test.choices.max(), said[k]))
         rows.append(row)
     return {
         name: np.array([row[name] for row in rows]) for name in rows[0] if all(name in row for row in rows)
@@ -325,12 +327,19 @@ def judge(
     if recording.n_inputs:
         nobody = np.zeros(recording.n_neurons, bool)
         blind = fitting.infer(fit, held_out, baseline=level, neurons=nobody)
-        inputs = blind.rates()
+        inputs = _said(blind.rates(), level)
         if decided:
             blind_train = fitting.infer(fit, recording.trials(train), baseline=fit.baseline, neurons=nobody)
             odds_inputs = _odds(blind_train, blind, choices[train])
-    neurons = co_smoothing(fit, held_out, level, groups=groups)
+    neurons = _said(co_smoothing(fit, held_out, level, groups=groups), level)
     return Fold(np.asarray(train), np.asarray(test), fit, held, neurons, inputs, level, odds, odds_inputs)
+
+
+def _said(expected, level) -> Float[np.ndarray, "trial time neuron"]:
+    """Expected counts that have a score: the baseline where a drift ran away, and never below a millionth of
+    it, where float32 has 0.
+    """
+    return np.where(np.isfinite(expected), np.maximum(expected, 1e-6 * level), level)
 
 
 def _odds(fit: StateSpaceFit, held: StateSpaceFit, choices):
@@ -356,7 +365,7 @@ def _psth(recording: Recording, folds: Sequence[Fold]):
     said = np.concatenate([fold.neurons for fold in folds]) / recording.bin_width
     seen = recording.trials(tested)
     labels = np.zeros(len(tested), int) if seen.choices is None else seen.choices
-    model = Recording(rates=said, bin_width=recording.bin_width, lengths=seen.lengths)
+    model = eqx.tree_at(lambda r: (r.spikes, r.rates), seen, (None, said), is_leaf=lambda x: x is None)
     pairs = []
     for label in np.unique(labels):
         if (labels == label).sum() >= 5:
@@ -364,4 +373,5 @@ def _psth(recording: Recording, folds: Sequence[Fold]):
     real, model = (np.concatenate(part) for part in zip(*pairs, strict=True))
     kept = np.isfinite(real).all(axis=1)
     left = ((real - model)[kept] ** 2).sum(axis=0)
-    return 1 - left / ((real[kept] - real[kept].mean(axis=0)) ** 2).sum(axis=0)
+    there = ((real[kept] - real[kept].mean(axis=0)) ** 2).sum(axis=0)
+    return 1 - left / np.where(there > 0, there, np.nan)

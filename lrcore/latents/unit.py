@@ -40,7 +40,7 @@ def unit_of(recording: Recording, activation: Activation, bias: bool, *, common:
 
     >>> rates = 100 + 10 * np.random.default_rng(0).normal(size=(20, 30, 2))
     >>> found = unit_of(Recording(rates=rates), "linear", True)
-    >>> found.offset.round(), found.scale.round()
+    >>> found.offset.round(-1), found.scale.round()
     (array([100., 100.]), array([10., 10.]))
     """
     n = recording.n_neurons
@@ -63,11 +63,16 @@ def moments(recording: Recording) -> tuple[Float[np.ndarray, " neuron"], Float[n
     valid = recording.signal[recording.mask].astype(np.float64)
     mean = valid.mean(axis=0)
     spread = np.sqrt(np.mean((valid - mean) ** 2, axis=0))
-    flat = int((recording.constant | ~(spread > 1e-15)).sum())
+    flat = int((recording.constant | (spread == 0)).sum())
     if flat:
         raise ValueError(
             f"recording: expected neurons that vary, got {flat} constant of {len(mean)}: use "
             "recording.drop_constant()"
+        )
+    if spread.min() < 1e-15 or spread.max() > 1e15:
+        raise ValueError(
+            "recording: expected rates of a standard deviation between 1e-15 and 1e15, got "
+            f"{spread.min():.3g} to {spread.max():.3g}: give them in another unit"
         )
     worst = int((np.abs(mean) / spread).argmax())
     if spread[worst] < _LEAST * abs(mean[worst]):

@@ -231,6 +231,22 @@ def test_bad_input_is_refused():
         latents.smooth(small(spikes=spikes).trials([0, 1]), 1)
 
 
+def test_copies_are_named():
+    """By the names of the neurons, once for each set, with the line that leaves one of each."""
+    one = np.random.default_rng(0).poisson(0.3, (20, 40, 5))
+    for twice in (one[:, :, [3, 0]], np.random.default_rng(1).binomial(one[:, :, [3, 0]], 0.9)):
+        spikes = np.concatenate([one, twice], axis=2)
+        recording = Recording(spikes=spikes, lengths=np.full(20, 40), neurons=list("abcdefg"))
+        words = r"2 sets of neurons are duplicates, .*: \(a, g\), \(d, f\): "
+        with pytest.warns(UserWarning, match=words + r".*np.delete\(np.arange\(7\), \[6, 5\]\)"):
+            latents.smooth(recording, 1)
+    rates = np.random.default_rng(0).normal(size=(20, 40, 5))
+    scaled = np.concatenate([rates, 3 * rates[:, :, :1] + 100], axis=2)
+    with pytest.warns(UserWarning, match=r"1 sets of neurons are duplicates, .*: \(0, 5\)"):
+        latents.smooth(Recording(rates=scaled), 1)
+    latents.smooth(recording.select_neurons(np.arange(5)), 1)
+
+
 @pytest.mark.data
 @pytest.mark.skipif(find_rat_session() is None, reason="LRCORE_DATA names no folder with rat/*.mat")
 def test_a_published_session():

@@ -1,5 +1,7 @@
 """Latents and embedding from rates alone, and what the exact part of Connector makes of them."""
 
+import importlib
+
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -7,6 +9,10 @@ import pytest
 
 import lrcore as lr
 from lrcore import gauge, latents
+from lrcore.recording.duplicates import groups
+
+# `latents.from_rates` is the function, not its module.
+divided = importlib.import_module("lrcore.latents.from_rates")._divided
 
 LIMITS = {
     "quadstable": (0.06, 0.022),
@@ -121,6 +127,38 @@ def test_halves_take_time_constant_and_inputs_as_latents_do():
     found = latents.from_rates(plain, 2, activation="tanh")
     with pytest.raises(ValueError, match="^inputs: expected a recording with inputs"):
         latents.halves(plain, found, key=jr.key(1), inputs=True)
+
+
+def test_copies_of_a_neuron_go_into_one_half():
+    """The noise of a copy is the same: states of one half would know that of the targets of the other."""
+    net = lr.systems.ring().sample(jr.key(0), 60)
+    recording = recorded(net, lr.systems.trajectories(net, points=4, steps=30), noise=1.0)
+    twice = lr.Recording(
+        rates=np.concatenate([recording.rates, 2 * recording.rates[:, :, ::-1]], axis=2), bin_width=0.01
+    )
+    label = groups(twice.rates)
+    assert label.max() == 59
+    for key in jr.split(jr.key(1), 5):
+        one, other = divided(label, key)
+        assert not set(label[one]) & set(label[other]) and abs(len(one) - len(other)) <= 2
+        assert sorted(np.concatenate([one, other])) == list(range(120))
+    alike = lr.Recording(rates=np.concatenate([recording.rates[:, :, :4]] * 3, axis=2), bin_width=0.01)
+    found = latents.from_rates(alike, 2, activation="linear", noisy=True)
+    with pytest.raises(
+        ValueError, match="at least 8 neurons to divide for rank 2, got 4, but for copies, of 12"
+    ):
+        latents.halves(alike, found, key=jr.key(0))
+
+
+def test_neurons_that_are_small_beside_others_are_read_out_too():
+    """One trace in volts among others in thousands."""
+    rng = np.random.default_rng(0)
+    z = np.cumsum(rng.normal(size=(10, 30, 2)), axis=1)
+    rates = (z @ rng.normal(size=(2, 12)) + 0.3 * rng.normal(size=(10, 30, 12))) * np.logspace(-6, 6, 12)
+    recording = lr.Recording(rates=rates)
+    found = latents.from_rates(recording, 2, activation="linear", bias=True, noisy=True)
+    left = ((rates - np.asarray(found.rates(), float)) ** 2).sum(axis=(0, 1))
+    assert (left < ((rates - rates.mean(axis=(0, 1))) ** 2).sum(axis=(0, 1))).all()
 
 
 def test_unequal_trials():

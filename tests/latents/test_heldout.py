@@ -124,3 +124,191 @@ def test_a_state_that_ran_away_has_even_odds(found):
     odds = heldout._odds(fold.fit, lost, choices)
     assert odds[1] == 0
     np.testing.assert_array_equal(np.delete(odds, 1), np.delete(fold.choice, 1))
+
+
+# --- predictions that have no score
+
+
+@pytest.mark.parametrize("which", ["expected", "reference"])
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (-5.0, "got 1 negative of"),
+        (-1e-12, "got 1 negative of"),
+        (np.nan, "got 1 NaN of"),
+        (np.inf, "got 1 infinite of"),
+        (0.0, "got 1 0 where there are spikes of"),
+    ],
+)
+def test_predictions_without_a_poisson_score_are_refused(recording, which, wrong, words):
+    """By name and number, one of them among thousands; and not in the padding, where nothing is looked at."""
+    y = recording.spikes
+    right, bad = np.full(y.shape, 0.1), np.full(y.shape, 0.1)
+    bad[tuple(np.argwhere((y > 0) & recording.mask[..., None])[0])] = wrong
+    parts = {"expected": right, "reference": right, which: bad}
+    with pytest.raises(ValueError, match=f"^{which}: expected positive counts a bin, {words}"):
+        heldout.bits_per_spike(recording, **parts)
+    padding = np.where(recording.mask[..., None], 0.1, wrong)
+    assert heldout.bits_per_spike(recording, **(parts | {which: padding})) == 0
+
+
+def test_more_predictions_without_a_score(recording):
+    y = recording.spikes
+    inside = int(recording.mask.sum()) * recording.n_neurons
+    with pytest.raises(ValueError, match=rf"^expected: .* got {inside:,} negative of {inside:,}"):
+        heldout.bits_per_spike(recording, np.full(y.shape, -5.0), np.full(24, 0.1))
+    with pytest.raises(ValueError, match="^expected: .* got .* NaN"):
+        heldout.bits_per_spike(recording, np.ma.masked_less(np.full(y.shape, 0.1), 0.2), np.full(24, 0.1))
+    with pytest.raises(ValueError, match=r"^reference: expected the shape .* or \(24,\), got \(7,\)"):
+        heldout.bits_per_spike(recording, np.full(y.shape, 0.1), np.ones(7))
+    none = eqx.tree_at(lambda r: r.spikes, recording, np.zeros_like(y))
+    with pytest.raises(ValueError, match="^recording: expected spikes to score, got none"):
+        heldout.bits_per_spike(none, np.full(y.shape, 0.1), np.full(24, 0.1))
+    # 0 where there are no spikes is a prediction like any other.
+    silent = np.where(y > 0, 0.1, 0.0)
+    assert heldout.bits_per_spike(recording, silent, np.full(24, 0.1)) > 1
+
+
+@pytest.mark.parametrize("which", ["expected", "reference"])
+def test_predictions_in_hertz_are_refused(recording, which):
+    counts = np.broadcast_to(recording.mean_rates * 0.01, recording.spikes.shape)
+    right = {"expected": counts, "reference": counts}
+    with pytest.raises(
+        ValueError, match=f"^{which}: .* off by the bin width of 0.01 s.*multiply by bin_width"
+    ):
+        heldout.bits_per_spike(recording, **(right | {which: counts / 0.01}))
+    with pytest.raises(ValueError, match=f"^{which}: .* off by the bin width .* leave them as they were"):
+        heldout.bits_per_spike(recording, **(right | {which: counts * 0.01}))
+    # One neuron of many so far off is a bad prediction, and has its score.
+    one = np.where(np.arange(24) == 5, 100.0, 1.0) * counts
+    assert np.isfinite(heldout.bits_per_spike(recording, **(right | {which: one})))
+
+
+# --- the order of trials
+
+
+def session(*, signal=0.0, drift=0.0, onsets=False, trials=60, seed=0):
+    """Trials sorted by choice, with and without a signal of the choice and a drift over trials."""
+    rng = np.random.default_rng(seed)
+    neurons, time = 10, 20
+    choices, along = np.repeat([0, 1], trials // 2), np.linspace(-1, 1, trials)
+    z = 0.2 * np.cumsum(rng.normal(size=(trials, time)), axis=1)
+    a, b, c = rng.normal(size=(3, neurons))
+    log = z[..., None] * a + (signal * (choices - 0.5)[:, None] * b + drift * along[:, None] * c)[:, None]
+    return lr.Recording(
+        spikes=rng.poisson(0.3 * np.exp(log)),
+        choices=choices,
+        lengths=np.full(trials, time),
+        info={"onsets": 5.0 * np.arange(trials)} if onsets else None,
+    )
+
+
+def scored(recording, **options):
+    quick = {"folds": 4, "iterations": 3, "features": 16, "progress": False}
+    return heldout.evaluate(recording, 1, key=jr.key(0), **(quick | options))
+
+
+@pytest.mark.parametrize("onsets", [True, False])
+@pytest.mark.parametrize("way", ["shuffled", "reversed", "sorted by length of spiking"])
+def test_scores_are_the_same_in_any_order(onsets, way):
+    """To the last digit; and each trial is in the same fold."""
+    recording = session(signal=0.7, drift=0.3 if onsets else 0.0, onsets=onsets)
+    places = {
+        "shuffled": np.random.default_rng(1).permutation(60),
+        "reversed": np.arange(60)[::-1],
+        "sorted by length of spiking": np.argsort(recording.spikes.sum(axis=(1, 2)), kind="stable"),
+    }[way]
+    one, other = scored(recording), scored(recording.trials(places))
+    for name, values in one.scores.items():
+        np.testing.assert_array_equal(other.scores[name], values)
+    np.testing.assert_array_equal(other.psth, one.psth)
+    for here, there in zip(one.folds, other.folds, strict=True):
+        np.testing.assert_array_equal(places[there.test], here.test)
+        np.testing.assert_array_equal(places[there.train], here.train)
+        np.testing.assert_array_equal(there.neurons, here.neurons)
+
+
+def test_sorting_by_choice_gives_no_advantage():
+    """A true signal scores as it does in the order of any other session: the drift does not learn it."""
+    recording = session(signal=1.0, trials=80)
+    mixed = recording.trials(np.random.default_rng(0).permutation(80))
+    for slow in (None, True):
+        one, other = (scored(x, slow=slow).scores for x in (recording, mixed))
+        assert abs(one["time"].mean() - other["time"].mean()) < 0.03
+        assert abs(one["choice"].mean() - other["choice"].mean()) < 0.08
+    assert other["choice"].mean() > 0.8
+
+
+@pytest.mark.parametrize("onsets", [True, False])
+def test_a_drift_along_with_the_choices_says_nothing_of_them(onsets):
+    """Sorted trials whose rates drift, and no other choice: chance."""
+    found = []
+    for seed in range(3):
+        recording = session(drift=0.8, onsets=onsets, trials=80, seed=seed)
+        found.append(scored(recording).scores["choice"].mean())
+    assert abs(np.mean(found) - 0.5) < 0.1 and max(found) < 0.68
+
+
+def test_no_signal_at_all_sorted_is_chance():
+    found = [
+        [scored(session(trials=80, seed=seed), slow=slow).scores for seed in range(3)]
+        for slow in (False, True)
+    ]
+    for some in found:
+        assert abs(np.mean([x["choice"] for x in some]) - 0.5) < 0.1
+    still, slow = (np.mean([x["time"] for x in some]) for some in found)
+    assert slow < still + 0.003
+
+
+def test_every_fold_has_its_share_of_a_rare_choice():
+    recording = session(signal=0.7)
+    choices = np.where(np.arange(60) < 54, 0, 1)
+    rare = eqx.tree_at(lambda r: r.choices, recording, choices)
+    found = scored(rare, folds=5)
+    assert [choices[fold.test].sum() for fold in found.folds] in ([2, 1, 1, 1, 1], [1, 1, 1, 1, 2])
+    assert len(found.scores["choice"]) == 5
+
+
+# --- copies, silence
+
+
+def test_copies_are_not_predicted_from_one_another():
+    """Independent neurons, each twice or nearly: no co-smoothing, where they predicted each other before."""
+    rng = np.random.default_rng(0)
+    one = rng.poisson(0.15 * np.exp(0.5 * rng.normal(size=6)), (60, 50, 6))
+    missed = rng.binomial(one, 0.9)
+    for twice in (one[:, :, [3, 0, 1, 2, 5, 4]], missed):
+        recording = lr.Recording(spikes=np.concatenate([one, twice], axis=2))
+        with pytest.warns(UserWarning, match="neurons are duplicates"):
+            found = heldout.evaluate(
+                recording, 3, key=jr.key(0), folds=2, only=[0], iterations=4, progress=False
+            )
+        assert found.scores["neurons"][0] < found.scores["time"][0] + 0.005
+    alike = lr.Recording(spikes=np.repeat(one[:, :, :1], 4, axis=2))
+    fold = found.folds[0]
+    same = eqx.tree_at(lambda f: f.recording, fold.fit, alike)
+    with pytest.raises(ValueError, match="got 4 that are all copies of one"):
+        heldout.co_smoothing(same, alike, fold.level)
+
+
+def test_neurons_that_a_fold_cannot_learn_are_named_first(recording):
+    spikes = recording.spikes.copy()
+    spikes[:, :, [3, 7]] = 0
+    spikes[5, 2, [3, 7]] = 1
+    with pytest.raises(ValueError, match=r"got 2 of 24 that do not.*np.delete\(np.arange\(24\), \[3, 7\]\)"):
+        heldout.evaluate(without(recording, spikes=spikes), 2, key=jr.key(1), **QUICK)
+
+
+def test_a_drift_that_ran_away_leaves_the_baseline(found):
+    fold = found.folds[0]
+    lost = np.where(np.arange(len(fold.test))[:, None, None] == 1, np.nan, fold.neurons)
+    said = heldout._said(lost, fold.level)
+    np.testing.assert_array_equal(said[1], fold.level[1])
+    np.testing.assert_array_equal(np.delete(said, 1, axis=0), np.delete(fold.neurons, 1, axis=0))
+    assert heldout._said(0 * fold.level, fold.level).min() > 0
+
+
+def test_other_bins_are_refused(found, recording):
+    coarse = lr.Recording(spikes=recording.spikes, bin_width=0.02, lengths=recording.lengths)
+    with pytest.raises(ValueError, match="expected bins of 0.01 s, as those of the fit, got 0.02 s"):
+        lr.latents.infer(found.folds[0].fit, coarse)

@@ -1,5 +1,6 @@
 """Negative controls: what was found should be absent in them, or is known."""
 
+import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -91,3 +92,75 @@ def test_bad_input(which, found, data):
     else:
         with pytest.raises(ValueError, match="block"):
             surrogates.shuffled(data, jr.key(0), block=1)
+
+
+# --- few spikes and many
+
+
+def sparse(**changes):
+    """Six neurons at 10 Hz; the first spikes once in the session."""
+    counts = np.random.default_rng(0).poisson(0.1, (40, 50, 6))
+    counts[:, :, 0] = 0
+    counts[3, 10, 0] = 1
+    return lr.Recording(**({"spikes": counts, "info": {"onsets": 3.0 * np.arange(40)}} | changes))
+
+
+def test_a_neuron_of_one_spike_is_in_every_control():
+    """Silent in some of them, by chance, and there all the same: neurons are those of the fit."""
+    recording = sparse(neurons=[f"unit {i}" for i in range(6)])
+    found = lr.latents.fit(recording, 1, key=jr.key(0), iterations=2, progress=False)
+    silent = 0
+    for k in range(8):
+        made, _ = surrogates.surrogate(found, jr.key(k))
+        for control in (made, surrogates.shuffled(recording, jr.key(k))):
+            assert control.neurons == recording.neurons and control.n_trials == 40
+            np.testing.assert_array_equal(control.info["onsets"], recording.info["onsets"])
+        silent += made.spikes[:, :, 0].sum() == 0
+    assert 0 < silent < 8 and "Recording: spikes of 6 neurons" in repr(made)
+
+
+@pytest.mark.parametrize("mean", [8.0, 900.0, 2e-4], ids=["800 Hz", "90 kHz", "0.02 Hz"])
+def test_rates_that_were_admitted_stay_admitted(mean):
+    counts = np.random.default_rng(0).poisson(mean, (40, 50, 6))
+    counts[0, 0] = 1
+    recording = lr.Recording(spikes=counts, plausible_rates=(0, np.inf))
+    mixed = surrogates.shuffled(recording, jr.key(0))
+    np.testing.assert_array_equal(mixed.spikes.sum(axis=(0, 1)), counts.sum(axis=(0, 1)))
+    found = lr.latents.fit(recording, 1, key=jr.key(0), iterations=1, progress=False)
+    made, _ = surrogates.surrogate(found, jr.key(1))
+    assert made.spikes.shape == counts.shape and np.issubdtype(made.spikes.dtype, np.signedinteger)
+
+
+def test_counts_of_a_surrogate_may_be_larger_than_those_of_the_recording():
+    """And are still right: the recording's are kept in one byte."""
+    recording = lr.Recording(spikes=np.random.default_rng(0).poisson(1.0, (20, 30, 4)))
+    found = lr.latents.fit(recording, 1, key=jr.key(0), iterations=1, progress=False)
+    loud = eqx.tree_at(lambda f: f.baseline, found, 1000 * found.baseline)
+    assert surrogates.surrogate(loud, jr.key(0))[0].spikes.mean() > 500
+    with pytest.raises(FloatingPointError, match="spikes a bin: unstable"):
+        surrogates.surrogate(eqx.tree_at(lambda f: f.baseline, found, 1e12 * found.baseline), jr.key(0))
+
+
+@pytest.mark.parametrize("trials", [32, 33, 47])
+def test_shuffling_loses_the_choice_of_sorted_trials(trials):
+    """Also where all trials are of one length, so that neighbours would be permuted among themselves."""
+    choices = (np.arange(trials) >= trials // 2).astype(int)
+    rates = np.where(choices == 1, 1.5, 0.5)[:, None, None] * np.ones((1, 30, 12))
+    recording = lr.Recording(
+        spikes=np.random.default_rng(0).poisson(rates), choices=choices, lengths=np.full(trials, 30)
+    )
+    mixed = surrogates.shuffled(recording, jr.key(0))
+    by_choice = [mixed.spikes[choices == side].mean() for side in (0, 1)]
+    assert abs(by_choice[1] - by_choice[0]) < 0.25
+    # No trial keeps the spikes of all its neurons.
+    same = (mixed.spikes == recording.spikes).all(axis=1).mean(axis=1)
+    assert same.max() < 0.6
+
+
+def test_rates_are_shuffled_in_their_unit():
+    rates = 1e-6 * np.random.default_rng(0).normal(size=(30, 20, 5)) - 0.07
+    lengths = np.random.default_rng(1).integers(5, 21, 30)
+    recording = lr.Recording(rates=rates, lengths=lengths)
+    mixed = surrogates.shuffled(recording, jr.key(0))
+    assert mixed.rates.dtype == np.float64 and not mixed.rates[~mixed.mask].any()
+    assert np.isin(mixed.rates[mixed.mask], recording.rates).all()
