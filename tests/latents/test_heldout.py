@@ -228,15 +228,17 @@ def test_scores_are_the_same_in_any_order(onsets, way):
         np.testing.assert_array_equal(there.neurons, here.neurons)
 
 
-def test_sorting_by_choice_gives_no_advantage():
+@pytest.mark.parametrize("seed", [1, 2])
+def test_sorting_by_choice_gives_no_advantage(seed):
     """A true signal scores as it does in the order of any other session: the drift does not learn it."""
-    recording = session(signal=1.0, trials=80)
+    recording = session(signal=1.0, trials=80, seed=seed)
     mixed = recording.trials(np.random.default_rng(0).permutation(80))
-    for slow in (None, True):
-        one, other = (scored(x, slow=slow).scores for x in (recording, mixed))
-        assert abs(one["time"].mean() - other["time"].mean()) < 0.03
-        assert abs(one["choice"].mean() - other["choice"].mean()) < 0.08
-    assert other["choice"].mean() > 0.8
+    still, slow, other = (
+        scored(x, slow=slow).scores for x, slow in ((recording, False), (recording, True), (mixed, True))
+    )
+    # By neighbours of either choice alike it would be 0.1 to 0.3 bits.
+    assert slow["time"].mean() < still["time"].mean() + 0.02
+    assert abs(slow["choice"].mean() - other["choice"].mean()) < 0.08 and other["choice"].mean() > 0.8
 
 
 @pytest.mark.parametrize("onsets", [True, False])
