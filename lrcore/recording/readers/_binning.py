@@ -108,58 +108,53 @@ class Series(NamedTuple):
 
 
 def averaged(series: Series, grid: Grid) -> Float[np.ndarray, "trial time channel"]:
-    """Mean of a signal in each bin: of its samples there, or, without any, of the line from the last to the
-    next; of a value that holds, its mean over time.
+    """Mean of a signal over each bin: of the line from sample to sample, or of the value that holds.
 
-    NaN where a bin lies before the first sample or after the last, or, unless values hold, in a gap of more
-    than five usual steps; and where a sample is NaN.
+    NaN where a bin reaches before the first sample or after the last, or, unless values hold, into a gap of
+    more than five usual steps; and beside a sample that is NaN.
     """
     usual = np.median(np.diff(series.times)) if len(series.times) > 1 else 0.0
     rows = []
     for start, length in zip(grid.starts, grid.lengths, strict=True):
-        edges = start + np.arange(length + 1) * grid.bin_width - grid.slack
+        edges = start + np.arange(length + 1) * grid.bin_width
         # One sample more on each side, to go from and to.
         first = max(0, np.searchsorted(series.times, edges[0], side="right") - 1)
         last = min(len(series.times), np.searchsorted(series.times, edges[-1]) + 1)
         values = np.asarray(series.read(slice(first, last)), float)
         values, times = values.reshape(len(values), -1), series.times[first:last]
-        if not len(times):
-            rows.append(np.full((length, 1), np.nan))
-            continue
-        with np.errstate(invalid="ignore"):
-            rows.append(
-                _held(times, values, edges) if series.held else _means(times, values, edges, 5 * usual)
-            )
+        few = len(times) < (1 if series.held else 2)
+        rows.append(
+            np.full((length, 1), np.nan) if few else _means(times, values, edges, series.held, 5 * usual)
+        )
     found = np.full((len(rows), grid.n_time, max(row.shape[1] for row in rows)), np.nan, np.float32)
     for i, row in enumerate(rows):
         found[i, : len(row)] = row
     return found
 
 
-def _held(times, values, edges) -> Shaped[np.ndarray, "time channel"]:
-    """Means between edges of a signal that keeps each value till the next sample."""
-    area = np.cumsum(np.vstack([np.zeros(values.shape[1]), values[:-1] * np.diff(times)[:, None]]), axis=0)
-    at = np.searchsorted(times, edges, side="right") - 1
-    till = area[at] + values[at] * (edges - times[at])[:, None]
-    till[at < 0] = np.nan
-    return np.diff(till, axis=0) / np.diff(edges)[:, None]
+def _means(times, values, edges, held, gap) -> Shaped[np.ndarray, "time channel"]:
+    """Means between edges, from integrals up to each edge: of the signal, and of where it is unknown."""
+    known = np.isfinite(values).all(axis=1)
+    values = np.where(np.isfinite(values), values, 0.0)
+    if held:
+        # The last value holds on.
+        times, known = np.append(times, max(times[-1], edges[-1]) + 1.0), np.append(known, True)
+        values = np.vstack([values, values[-1:]])
+    step = np.diff(times)
+    unknown = ~known[:-1] if held else ~(known[:-1] & known[1:]) | (step > gap)
+    slope = (
+        np.zeros_like(values[1:]) if held else np.diff(values, axis=0) / np.where(step > 0, step, 1)[:, None]
+    )
 
+    def till(rate, change):
+        pieces = (rate + change * step[:, None] / 2) * step[:, None]
+        whole = np.vstack([np.zeros(rate.shape[1]), np.cumsum(pieces, axis=0)])
+        return whole[at] + (rate[at] + change[at] * since / 2) * since
 
-def _means(times, values, edges, gap) -> Shaped[np.ndarray, "time channel"]:
-    """Means of samples between edges; where there are none, what lies on the line between neighbours."""
-    n_bins = len(edges) - 1
-    at = np.searchsorted(edges, times, side="right") - 1
-    inside = (at >= 0) & (at < n_bins)
-    number = np.bincount(at[inside], minlength=n_bins)[:, None]
-    total = [np.bincount(at[inside], weights=one, minlength=n_bins) for one in values[inside].T]
-    middle = (edges[1:] + edges[:-1]) / 2
-    after = np.searchsorted(times, middle, side="right")
-    known = (after > 0) & (after < len(times))
-    after = np.clip(after, 1, max(1, len(times) - 1))
-    before = after - 1
-    after = np.minimum(after, len(times) - 1)
-    step = times[after] - times[before]
-    share = ((middle - times[before]) / np.where(step > 0, step, 1))[:, None]
-    line = values[before] + share * (values[after] - values[before])
-    line[~known | (step > gap)] = np.nan
-    return np.where(number, np.transpose(total) / np.maximum(number, 1), line)
+    at = np.clip(np.searchsorted(times, edges, side="right") - 1, 0, len(step) - 1)
+    since = (edges - times[at])[:, None]
+    found = np.diff(till(values[:-1], slope), axis=0) / np.diff(edges)[:, None]
+    blind = np.diff(till(unknown[:, None].astype(float), np.zeros((len(step), 1))), axis=0)[:, 0]
+    tiny = 1e-6 * np.diff(edges)
+    found[(blind > tiny) | (edges[:-1] < times[0] - tiny) | (edges[1:] > times[-1] + tiny)] = np.nan
+    return found

@@ -113,8 +113,19 @@ def _some(grid, used) -> Grid:
 
 def _counts(source, chosen, clock, grid):
     """Counts (trial, time, unit) of the units, which are read one by one."""
+
+    def times(i):
+        found = source.spikes(i)
+        # A sum is NaN or infinite whenever a part of it is.
+        if not np.isfinite(found.sum()):
+            raise ValueError(
+                f"{source.path}: expected finite spike times, got {int((~np.isfinite(found)).sum())} NaN or "
+                f"infinite of unit {source.unit_column('id')[i]}: leave it out with `units`"
+            )
+        return clock(found)
+
     try:
-        return _binning.counts([lambda i=i: clock(source.spikes(i)) for i in chosen], grid)
+        return _binning.counts([lambda i=i: times(i) for i in chosen], grid)
     except MemoryError as error:
         raise ValueError(
             f"{source.path}: expected trials that fit into memory, got {len(grid.lengths)} of up to "
