@@ -187,7 +187,7 @@ class Chapter:
             if "image/png" in data:
                 found.append(f"![{alt}](data:image/png;base64,{data['image/png'].strip()})")
             else:
-                found.append(plain.fence(output.get("text") or data.get("text/plain", "")))
+                found += ["*It prints:*", plain.fence(output.get("text") or data.get("text/plain", ""))]
         return "\n\n".join(found + self.writer.caption(node))
 
 

@@ -1,6 +1,7 @@
 """Plain notebooks, for Colab and downloads: nothing in them that only the book's pages understand."""
 
 import base64
+import builtins
 import io
 import re
 from pathlib import Path
@@ -302,6 +303,12 @@ def test_the_harness_is_out_of_sight(chapter):
             assert "book.glue" not in cell.source and not re.search(r"^\s*assert ", cell.source, re.MULTILINE)
     assert code(cells)[0].startswith("# @title Size") and code(cells)[1].startswith("# @title Set-up")
     assert nbformat.read(MADE / f"{chapter[0].stem}.ipynb", as_version=4).metadata.accelerator == "GPU"
+
+
+@built
+def test_no_cell_needs_what_was_left_out(chapter):
+    run = "\n".join(code(chapter[1]))
+    assert not harness.used(run) - harness.bound(run) - set(dir(builtins))
 
 
 @built
