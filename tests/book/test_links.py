@@ -121,6 +121,15 @@ def test_github_names_the_branch_but_for_a_pull_request(checkout, name, branch):
     assert repository.find(checkout, ACTIONS | {"GITHUB_REF_NAME": name}).branch == branch
 
 
+def test_a_notebook_is_tied_to_the_commit_or_the_tag_that_it_was_made_from(checkout):
+    found, sha = repository.find(checkout, ACTIONS), "0123456789abcdef"
+    assert found.pinned({}) == found.install
+    assert found.pinned(ACTIONS | {"GITHUB_SHA": sha}) == f"https://github.com/fork/lrcore@{sha}"
+    tagged = ACTIONS | {"GITHUB_REF_NAME": "v0.1.0", "GITHUB_REF_TYPE": "tag", "GITHUB_SHA": sha}
+    assert repository.find(checkout, tagged).pinned(tagged) == "https://github.com/fork/lrcore@v0.1.0"
+    assert found.pinned({"GITHUB_REPOSITORY": "another/one", "GITHUB_SHA": sha}) == found.install
+
+
 def test_github_on_another_server(checkout):
     found = repository.find(checkout, ACTIONS | {"GITHUB_SERVER_URL": "https://github.example.org"})
     assert found.install == "https://github.example.org/fork/lrcore@main"
