@@ -79,9 +79,8 @@ def main(python: str, *names: str) -> None:
     environment |= {"PATH": f"{VENV / 'bin'}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
     environment.pop("PYTHONPATH", None)
     with tempfile.TemporaryDirectory() as folder:
-        shutil.copytree(
-            NOTEBOOKS / "results", Path(folder) / "results"
-        )  # which Colab gets from the repository
+        # What long computations left: beside the notebook, as it is on the branch of the notebooks.
+        shutil.copytree(NOTEBOOKS / "results", Path(folder) / "results")
         copies = [smoke(notebook, Path(folder)) for notebook in notebooks]
         start = time.time()
         call(RUN, "-c", copies[0][1], cwd=folder, env=environment)

@@ -132,7 +132,8 @@ class Writer:
             case nodes.title():
                 return [f"{'#' * depth(node)} {self.inline(node)}"]
             case nodes.paragraph():
-                return [re.sub(r"^(#|[-+](?= )|\d+(?=[.)] ))", r"\\\1", self.inline(node))]
+                # Not a heading or a list, whatever it begins with.
+                return [re.sub(r"^(\d*)(#|[-+.)] )", r"\1\\\2", self.inline(node))]
             case nodes.math_block():
                 return [display(node.astext(), self.number("displaymath", node), self.macros)]
             case nodes.literal_block():

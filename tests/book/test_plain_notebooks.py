@@ -40,6 +40,8 @@ START = r"""# Kinds
 To {ref}`sec-there`, [the next](second.md), {prf:ref}`prop-one`,
 {cite:t}`jaynes1957` and {cite}`kim2026connector`.
 
+2\. is no list, and \# no heading.
+
 SETUP
 ```{code-cell} ipython3
 import matplotlib.pyplot as plt
@@ -196,6 +198,7 @@ def small(tmp_path_factory):
         "([Kim *et al.*, 2026](https://arxiv.org/abs/2603.26506)).",
         r"Here $\mathbb{E}[x]^{\mathsf{T}}\lt \left\lVert \frac{a}{\left\lvert \operatorname{Var}{b} "
         r"\right\rvert} \right\rVert$, 2 \* 3 &lt; 4 and 0.12, “quoted” *with $z_1$*.",
+        "\n\n2\\. is no list, and # no heading.",
         "- one\n\n  $$\\begin{aligned} \\operatorname{Var}(x) = \\left\\langle a, b \\right\\rangle \\\\ "
         f"\\gt 0 \\end{{aligned}} \\tag{{1}}$$\n\n- two [(1)]({HERE}#equation-eq-list)\n\n  1. first",
         r"$$\begin{aligned} a &= \mathbb{E} b \\ c &= \mathrm{d} t \end{aligned} \tag{2}$$",
