@@ -78,7 +78,7 @@ def signal(name, value, lengths=None, axes=None) -> Signal:
 def dense(name, value):
     """An array as numpy can read it; a masked array stays one."""
     if type(value) is np.ndarray:
-        return value
+        return value if value.dtype.isnative else value.astype(value.dtype.newbyteorder("="))
     unitless(name, value)
     if hasattr(value, "detach") and hasattr(value, "cpu"):
         value = value.detach().cpu()

@@ -13,7 +13,7 @@ from ._containers import AXES
 # The bin of the field's FINDR and Connector codes and of the published rat sessions, in seconds.
 BIN_WIDTH = 0.01
 # Bytes that are looked at together, so that checks of a large recording need no second one.
-_PIECE = 2**24
+_PIECE = 2**22
 
 
 def in_order(name, signal, lengths, inputs, choices, neurons) -> None:
@@ -250,7 +250,19 @@ def per_trial(name, value, n_trials) -> Shaped[np.ndarray, "trial ..."]:
 
 def whole_numbers(name, value, n_trials) -> Int[np.ndarray, " trial"]:
     value = _containers.plain(name, value)
-    value = np.asarray(checks.array(name, value, ("trial",), sizes={"trial": n_trials}))
+    words = [one for one in np.ravel(np.asarray(value, object)) if isinstance(one, str | bytes)][:2]
+    if words:
+        raise TypeError(
+            f"{name}: expected whole numbers, got words such as '{words[0]}': number them, "
+            f"np.unique({name}, return_inverse=True)[1]"
+        )
+    value = np.asarray(checks.array(name, value, ("trial",), sizes={"trial": n_trials}, padded=True))
+    missing = np.flatnonzero(~np.isfinite(value))
+    if len(missing):
+        raise ValueError(
+            f"{name}: expected a whole number for each trial, got NaN or infinity in {len(missing)} of "
+            f"{n_trials}, the first in trial {missing[0]}: leave those trials out"
+        )
     if (value != np.floor(value)).any():
         raise ValueError(f"{name}: expected whole numbers, got {value[value != np.floor(value)][0]:g}")
     return value.astype(np.int64)

@@ -35,11 +35,15 @@ def write(
     resolution=None,
     events=None,
     stimuli=(),
+    acquired=(),
+    described=None,
     electrodes=None,
     table="trials",
 ):
-    """An NWB file; `events` are tables of events by name."""
+    """An NWB file; `events` are tables of events by name, `acquired` makes series of the file."""
     pynwb = pytest.importorskip("pynwb")
+    if events and not hasattr(pynwb, "event"):
+        pytest.skip("tables of events came with pynwb 4")
     file = pynwb.NWBFile("a session", "one", SESSION_START)
     for name in unit_columns or {}:
         file.add_unit_column(name, name)
@@ -51,6 +55,9 @@ def write(
         for i in range(len(units)):
             row = {name: values[i] for name, values in electrodes.items()}
             file.add_electrode(location="here", group=group, **row)
+    if described is not None:
+        file.units = pynwb.misc.Units(name="units", description="units")
+        file.units.add_column("spike_times", described, index=True)
     for i, times in enumerate(units):
         row = {name: values[i] for name, values in (unit_columns or {}).items()}
         row |= {} if observed is None else {"obs_intervals": observed[i]}
@@ -70,6 +77,8 @@ def write(
         file.add_time_intervals(trials)
     for start, stop in invalid:
         file.add_invalid_time_interval(start_time=start, stop_time=stop)
+    for series in acquired:
+        file.add_acquisition(series(file))
     for series in stimuli:
         file.add_stimulus(series)
     for name, times in (events or {}).items():

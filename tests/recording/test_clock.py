@@ -95,10 +95,34 @@ def test_units_of_time_are_believed(tmp_path):
 def test_samples_are_converted_where_the_file_has_their_period(tmp_path, rate):
     units = [(np.round(t * rate) + 0.0) / rate for t in UNITS]
     path = write(tmp_path / "a.nwb", [np.round(t * rate) for t in units], resolution=1 / rate)
-    with pytest.warns(UserWarning, match=r"a\.nwb: spike times are in samples: times the file's"):
+    with pytest.warns(UserWarning, match=r"a\.nwb: spike times are in samples of the file's rate: times"):
         found = Recording.from_nwb(path)
     np.testing.assert_array_equal(found.spikes, Recording.from_nwb(write(tmp_path / "s.nwb", units)).spikes)
     assert "samples" in found.notes[0]
+
+
+def test_other_words_of_a_file_on_its_clock(tmp_path):
+    path = write(tmp_path / "ms.nwb", [1000 * t for t in UNITS], described="spike times in milliseconds")
+    with pytest.warns(UserWarning, match="spike times are in milliseconds, as described: times 0.001 s"):
+        np.testing.assert_array_equal(Recording.from_nwb(path).spikes, binned())
+    # A wrong word does not stand against what the times show.
+    path = write(tmp_path / "s.nwb", described="spike times in milliseconds")
+    np.testing.assert_array_equal(Recording.from_nwb(path).spikes, binned())
+
+    def voltage(file):
+        pynwb = pytest.importorskip("pynwb")
+        group = file.create_electrode_group("shank", "", "", file.create_device("probe"))
+        file.add_electrode(location="here", group=group)
+        region = file.create_electrode_table_region([0], "all")
+        return pynwb.ecephys.ElectricalSeries(
+            name="v", data=np.zeros((9, 1)), electrodes=region, rate=20_000.0
+        )
+
+    units = [np.round(t * 20_000) for t in UNITS]
+    path = write(tmp_path / "v.nwb", units, acquired=[voltage])
+    with pytest.warns(UserWarning, match="spike times are in samples of the file's rate: times 5e-05 s"):
+        found = Recording.from_nwb(path)
+    assert abs(found.spikes.astype(int) - binned()).sum() < 0.01 * binned().sum()
 
 
 def test_unix_times_are_brought_together_by_the_reference_time(tmp_path):

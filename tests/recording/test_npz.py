@@ -115,6 +115,13 @@ def test_an_axis_for_each_trial_has_the_onsets(tmp_path):
         read(tmp_path, times=onsets[:, None] + 0.02 * np.arange(T) ** np.linspace(1, 2, S)[:, None])
 
 
+def test_onsets_in_samples_become_seconds(tmp_path):
+    onsets = np.cumsum(np.random.default_rng(0).integers(30_000, 90_000, S))
+    found = read(tmp_path, times=onsets, sampling_rate=30_000, dt=0.02)
+    np.testing.assert_allclose(found.info["onsets"], onsets / 30_000)
+    np.testing.assert_array_equal(read(tmp_path, times=onsets).info["onsets"], onsets)
+
+
 def test_axes_are_believed_and_checked(tmp_path):
     turned = counts().transpose(2, 0, 1)
     held = {"choices": np.arange(S) % 2, "times": 0.02 * np.arange(T)}

@@ -1,5 +1,6 @@
 """Sessions of spike times: what is left out, windows, filters, choices and inputs."""
 
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -376,3 +377,21 @@ def test_a_name_that_stands_twice_is_asked_for(tmp_path):
         Recording.from_nwb(path, inputs=["pupil"])
     found = Recording.from_nwb(path, inputs=["left/pupil", "right/pupil"]).inputs
     np.testing.assert_allclose(found[:, :, 1], 2 * found[:, :, 0], rtol=1e-5)
+
+
+# --- what it costs
+
+
+@pytest.mark.parametrize("drop_constant", [False, True])
+def test_reading_needs_little_more_memory_than_the_recording(tmp_path, drop_constant):
+    starts = 21.0 * np.arange(100)
+    units = [spikes(1.0 + i % 3, 2121.0, seed=i) for i in range(100)]
+    units[7:10] = [np.array([2110.0])] * 3 if drop_constant else units[7:10]
+    path = write(tmp_path / "a.nwb", units, starts, starts + 20)
+    Recording.from_nwb(path, window=(0, 0.1), drop_constant=True)
+    tracemalloc.start()
+    found = Recording.from_nwb(path, drop_constant=drop_constant)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.spikes.shape == (100, 2000, 97 if drop_constant else 100)
+    assert peak < 1.5 * found.spikes.nbytes + 5e6

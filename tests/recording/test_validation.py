@@ -48,6 +48,10 @@ REFUSED = {
     "inputs without axis": ({"inputs": np.zeros((S, T))}, r"add the axis, inputs\[:, :, None\]"),
     "inputs nan": ({"inputs": np.full((S, T, K), np.nan)}, "inputs: expected finite"),
     "choices of other trials": ({"choices": np.zeros(S - 1)}, "choices: expected 12 along the axis 'trial'"),
+    "choices missing": (
+        {"choices": np.where(np.arange(S) == 4, np.nan, 1)},
+        "NaN or infinity in 1 of 12, the first in trial 4: leave those trials out",
+    ),
     "choices fractional": ({"choices": np.full(S, 0.5)}, "choices: expected whole numbers, got 0.5"),
     "names": ({"neurons": "abc"}, "expected 5 names, one for each neuron"),
     "info": ({"info": {"gamma": [1, 2]}}, r"info\['gamma'\]: expected a value for each of the 12 trials"),
@@ -68,6 +72,26 @@ def test_bad_input_is_refused(changes, message):
 def test_other_numbers_are_refused(kind):
     with pytest.raises(TypeError, match=r"expected real numbers in float32 or float64, got .*: convert"):
         Recording(spikes=counts().astype(kind))
+
+
+def test_words_for_choices_are_numbered():
+    words = np.array(["left", "right"] * 6)
+    with pytest.raises(
+        TypeError, match=r"got words such as 'left': number them, np\.unique\(choices, return_inv"
+    ):
+        Recording(**parts(choices=words))
+    for given in (words.tolist(), words.astype(object)):
+        with pytest.raises(TypeError, match="got words such as 'left'"):
+            Recording(**parts(choices=given))
+
+
+def test_numbers_of_other_machines_are_read():
+    for kind in (">i2", ">i8", ">f8"):
+        np.testing.assert_array_equal(
+            Recording(**parts(spikes=counts().astype(kind))).spikes, Recording(**parts()).spikes
+        )
+    rates = Recording(rates=counts().astype(">f4") + 0.5)
+    assert rates.rates.dtype == np.float32 and rates.rates.dtype.isnative
 
 
 EVIDENCE = {

@@ -44,14 +44,14 @@ class Clock(NamedTuple):
         return (times.astype(float) - self.zero) * self.unit
 
 
-def clock(path, what, times, trials: Trials, *, unit=None, period=None, reference=None, few=False):
+def clock(path, what, times, trials: Trials, *, unit=None, stated=(), reference=None, few=False):
     """The clock of some times, and a note on what was converted, None where nothing was.
 
     **Arguments**
 
     - `what`: what the times are of, for messages.
     - `unit`: seconds in a unit of these times, as the user says; then nothing is guessed.
-    - `period`: seconds between samples, as the file says.
+    - `stated`: seconds in units that the file says these times may be in, each with its words.
     - `reference`: the Unix time of the session's zero, as the file says.
     - `few`: whether these may be events of the first trial alone, rather than spikes.
 
@@ -79,8 +79,9 @@ def clock(path, what, times, trials: Trials, *, unit=None, period=None, referenc
                 return Clock(
                     zero=zero
                 ), f"{what} are {told}: brought to the trials' by the file's reference time"
-    if period and whole and _fits(times * period, trials, few):
-        return Clock(period), f"{what} are in samples: times the file's {period:.4g} s"
+    for scale, told in stated:
+        if _fits(times * scale, trials, few):
+            return Clock(scale), f"{what} are in {told}: times {scale:.4g} s"
     raise ValueError(_apart(path, what, times, trials, _guess(times, trials, few, whole)))
 
 

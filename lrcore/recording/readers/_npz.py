@@ -92,7 +92,8 @@ def _bins(path, held, shape, said) -> tuple[float, Shaped[np.ndarray, " trial"] 
         return BIN_WIDTH if found is None else found, None
     onsets, step, whole = _times(path, held["times"], shape, known)
     if step is None:
-        return BIN_WIDTH if known is None else known, onsets
+        samples = frequency is not None and frequency > 1000 and (onsets == np.round(onsets)).all()
+        return BIN_WIDTH if known is None else known, onsets / frequency if samples else onsets
     if whole and frequency is not None:
         step, whole = step / frequency, False
     if known is None:

@@ -54,6 +54,7 @@ def _source(path, file, intervals) -> Source:
         times = units["spike_times"].target.data
         sample = _sample(times, ends)
         invalid = _intervals(file.invalid_times)
+        stated = _stated(file, units)
         reference = (file.timestamps_reference_time or file.session_start_time).timestamp()
 
     def spikes(i):
@@ -90,7 +91,7 @@ def _source(path, file, intervals) -> Source:
         find=lambda name: _find(path, file, trials, name),
         observed=observed,
         invalid=invalid,
-        period=units.resolution or (1 / units.waveform_rate if units.waveform_rate else None),
+        stated=stated,
         reference=reference,
     )
 
@@ -105,6 +106,18 @@ def _sample(times, ends) -> np.ndarray:
     edges = np.unique(np.concatenate([starts[some], ends[some] - 1]))
     whole = np.asarray(times[starts[busy] : min(ends[busy], starts[busy] + 10**6)])
     return np.concatenate([np.asarray(times[edges] if len(edges) > 1 else times[:1]), whole])
+
+
+def _stated(file, units) -> tuple[tuple[float, str], ...]:
+    """Seconds in units that the spike times may be in: as described, or the sampling period of the file."""
+    described = str(units["spike_times"].target.description).lower()
+    found = (
+        [(1e-3, "milliseconds, as described")] if "millisecond" in described or "(ms)" in described else []
+    )
+    rates = [units.waveform_rate]
+    rates += [one.rate for one in file.acquisition.values() if hasattr(one, "electrodes") and one.rate]
+    periods = [units.resolution, *(1 / rate for rate in rates if rate)]
+    return (*found, *((float(period), "samples of the file's rate") for period in periods if period))
 
 
 def _intervals(table) -> np.ndarray:

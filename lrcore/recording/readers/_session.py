@@ -99,7 +99,7 @@ def _spike_clock(source, spans, said, bin_width) -> tuple[Clock, float, tuple[st
         source.sample,
         _clock.sound(spans),
         unit=said.get("spikes"),
-        period=source.period,
+        stated=source.stated,
         reference=source.reference,
     )
     _clock.not_rounded(source.path, source.sample, clock.unit, bin_width)

@@ -44,7 +44,7 @@ class Source(NamedTuple):
     - `observed`: intervals (interval, 2) in which the unit of that index was observed, None if not said.
     - `invalid`: intervals (interval, 2) that are not to be analysed.
     - `support`: intervals (interval, 2) that were recorded, None if not said.
-    - `period`: seconds between samples of the spike times, None if not said.
+    - `stated`: seconds in units that the file says the spike times may be in, each with its words.
     - `reference`: the Unix time of the session's zero, None if not said.
     - `fine`: seconds that the file's own times are rounded to, beyond what its numbers resolve.
     - `words`: what the file calls the start and the stop of a trial, and its trials.
@@ -62,7 +62,7 @@ class Source(NamedTuple):
     observed: Callable[[int], np.ndarray | None]
     invalid: Float[np.ndarray, "interval 2"]
     support: Float[np.ndarray, "interval 2"] | None = None
-    period: float | None = None
+    stated: tuple[tuple[float, str], ...] = ()
     reference: float | None = None
     fine: float = 0.0
     words: tuple[str, str] = ("start_time", "stop_time")
