@@ -424,9 +424,10 @@ class Recording(eqx.Module):
         the times at which the bins begin, and `info["gamma"]` is the column of that name, where there is one.
 
         All times are seconds of the session, as NWB has them: spikes and events reach beyond the first trial
-        and not far past the last. Samples and Unix times are converted where the file states the sampling
-        period or its reference time, with a warning; other clocks are refused by name. A time counts as on
-        the edge of a bin if it is as near as its numbers can tell.
+        and not far past the last. Spike times in samples, in milliseconds or in Unix time are converted where
+        the file states its sampling rate, describes them so, or by its reference time, with a warning; events
+        counted from the start of the trial, where their column is described so. Other clocks are refused by
+        name. A time counts as on the edge of a bin if it is as near as its numbers can tell.
 
         **Arguments**
 

@@ -37,10 +37,12 @@ def write(
     stimuli=(),
     acquired=(),
     described=None,
+    told=None,
     electrodes=None,
     table="trials",
 ):
-    """An NWB file; `events` are tables of events by name, `acquired` makes series of the file."""
+    """An NWB file; `events` are tables of events by name, `acquired` makes series of the file, `told` are
+    descriptions of columns."""
     pynwb = pytest.importorskip("pynwb")
     if events and not hasattr(pynwb, "event"):
         pytest.skip("tables of events came with pynwb 4")
@@ -67,7 +69,7 @@ def write(
         file.units.resolution = resolution
     trials = pynwb.epoch.TimeIntervals(name=table, description="trials")
     for name, values in (columns or {}).items():
-        trials.add_column(name, name, index=np.ndim(values[0]) > 0)
+        trials.add_column(name, (told or {}).get(name, name), index=np.ndim(values[0]) > 0)
     for i, (start, stop) in enumerate(zip(starts, stops, strict=True)):
         row = {name: values[i] for name, values in (columns or {}).items()}
         trials.add_row(start_time=start, stop_time=stop, **row)

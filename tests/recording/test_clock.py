@@ -230,6 +230,22 @@ def test_events_from_the_start_of_the_trial_are_refused(tmp_path, zero):
         Recording.from_nwb(path, inputs=["licks"])
 
 
+def test_events_from_the_start_of_the_trial_are_converted_where_the_file_says_so(tmp_path):
+    columns = {"clicks": FROM_TRIAL, "cue": [0.3] * 40}
+    told = {"clicks": "seconds from the start of each trial", "cue": "time relative to trial start"}
+    path = write(tmp_path / "a.nwb", columns=columns, told=told)
+    found = Recording.from_nwb(path, inputs=["clicks"])
+    np.testing.assert_array_equal(np.flatnonzero(found.inputs[7]), [0, 10])
+    assert (found.inputs.sum(axis=1) == 2).all()
+    found = Recording.from_nwb(path, align="cue", window=(0, 0.5))
+    np.testing.assert_array_equal(found.spikes, binned(starts=STARTS + 0.3, n_bins=50))
+    # A wrong word does not stand against what the times show.
+    columns = {name: [start + np.asarray(row) for start, row in zip(STARTS, values, strict=True)]
+               for name, values in columns.items()}  # fmt: skip
+    path = write(tmp_path / "b.nwb", columns=columns, told=told)
+    assert (Recording.from_nwb(path, inputs=["clicks"]).inputs.sum(axis=1) == 2).all()
+
+
 def test_events_on_other_clocks(tmp_path):
     licks = np.sort(np.concatenate([STARTS + 0.105, STARTS + 0.5]))
     right = Recording.from_nwb(write(tmp_path / "a.nwb", events={"licks": licks}), inputs=["licks"])

@@ -172,19 +172,23 @@ def not_rounded(path, times, unit, bin_width) -> None:
             )
 
 
-def own_trial(path, name, rows, trials: Trials) -> None:
-    """Refuse times of a column of the trials table, (trial, events), that are counted from the start of each
-    trial: that lie there more often than in their own.
+def own_trial(path, name, rows, trials: Trials, *, relative=False) -> list[np.ndarray]:
+    """Times of a column of the trials table, (trial, events), in seconds of the session.
+
+    - `relative`: whether the file says that they are counted from the start of each trial.
+
+    **Raises** `ValueError` where they lie there more often than in their own trial, and the file does not.
     """
     at = np.repeat(np.arange(len(rows)), [np.size(row) for row in rows])
-    times = np.concatenate([np.zeros(0), *(np.ravel(np.asarray(row, float)) for row in rows)])
-    at, times = at[np.isfinite(times)], times[np.isfinite(times)]
+    times = np.concatenate([np.zeros(0), *rows])
     starts, stops = trials.starts[at], trials.stops[at]
     own = (times >= starts) & (times <= stops)
     since = (times >= 0) & (times <= stops - starts)
-    if since.sum() > own.sum():
-        raise ValueError(
-            f"{path}: expected the times of {name} in seconds of the session, got {int((~own).sum())} of "
-            f"{len(own)} outside their trials, as if counted from the start of the trial: add start_time to "
-            "them"
-        )
+    if since.sum() <= own.sum():
+        return rows
+    if relative:
+        return [row + start for row, start in zip(rows, trials.starts, strict=True)]
+    raise ValueError(
+        f"{path}: expected the times of {name} in seconds of the session, got {int((~own).sum())} of "
+        f"{len(own)} outside their trials, as if counted from the start of the trial: add start_time to them"
+    )

@@ -49,9 +49,11 @@ def inputs(source, clicks, inputs, grid, spans, said):
 
 def _counted(source, name, found, grid, spans, said):
     """Counts (trial, time, 1) of events."""
+    times = found.times
     if found.rows is not None and "events" not in said:
-        _clock.own_trial(source.path, name, found.rows, spans)
-    times = on_the_clock(source, name, found.times, spans, said)
+        rows = _clock.own_trial(source.path, name, found.rows, spans, relative=found.relative)
+        times = np.concatenate([np.zeros(0), *rows])
+    times = on_the_clock(source, name, times, spans, said)
     times = np.sort(times[np.isfinite(times)])
     inside = np.searchsorted(times, spans.stops) > np.searchsorted(times, spans.starts - grid.slack)
     if len(times) and not inside.any():

@@ -110,7 +110,7 @@ def _sample(times, ends) -> np.ndarray:
 
 def _stated(file, units) -> tuple[tuple[float, str], ...]:
     """Seconds in units that the spike times may be in: as described, or the sampling period of the file."""
-    described = str(units["spike_times"].target.description).lower()
+    described = str(_described(units["spike_times"])).lower()
     found = (
         [(1e-3, "milliseconds, as described")] if "millisecond" in described or "(ms)" in described else []
     )
@@ -149,7 +149,7 @@ def _find(path, file, trials, name) -> Found | None:
     with _reading(path):
         column = trials[name][:] if name in trials.colnames else None
     if column is not None:
-        return of_rows(path, name, column)
+        return of_rows(path, name, column, str(_described(trials[name])))
     with _reading(path):
         held = [one for one in file.objects.values() if _named(one, name) and _kind(one)]
         if len(held) == 1:
@@ -160,6 +160,11 @@ def _find(path, file, trials, name) -> Found | None:
             f"{path}: expected one series or table '{name}', got {places}: name its container too"
         )
     return None
+
+
+def _described(column) -> str:
+    """The description of a column, which of a ragged one its values have."""
+    return getattr(column, "target", column).description
 
 
 def _ancestors(one) -> list[str]:

@@ -15,20 +15,24 @@ class Found(NamedTuple):
     - `times`: of the events or samples, as the file has them.
     - `rows`: the same for each trial, where a column of the trials table holds them.
     - `series`: the signal, where there is one.
+    - `relative`: whether the file says that rows are counted from the start of each trial.
     """
 
     times: np.ndarray
     rows: list[np.ndarray] | None = None
     series: Series | None = None
+    relative: bool = False
 
 
-def of_rows(path, name, column) -> Found:
-    """The events of a column that has their times, or one, for each trial."""
+def of_rows(path, name, column, described="") -> Found:
+    """The events of a column that has their times, or one, for each trial, and its description."""
     try:
         rows = [np.ravel(np.asarray(row, float)) for row in column]
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: expected times in the column '{name}', got {column[0]!r}") from error
-    return Found(np.concatenate([np.zeros(0), *rows]), rows)
+    words = ("trial start", "trial onset", "start of the trial", "start of trial", "relative to trial")
+    relative = any(word in described.lower().replace("each trial", "the trial") for word in words)
+    return Found(np.concatenate([np.zeros(0), *rows]), rows, relative=relative)
 
 
 class Source(NamedTuple):

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from . import _clock
 from ._binning import SLACK, Grid
 from ._clock import Trials
-from ._source import called, of_rows
+from ._source import called
 
 
 def spans(source, unit, bin_width) -> tuple[Trials, float]:
@@ -74,17 +74,16 @@ def _window(window, spans, bin_width) -> tuple[float | None, float | None]:
 
 def _aligned(source, spans, said, align) -> Float[np.ndarray, " trial"]:
     """Time of the event in each trial, NaN without: a column of times, or the first of these events in it."""
-    column = source.trial_column(align) if isinstance(align, str) else None
-    if column is not None:
-        rows = [row * said.get("trials", 1.0) for row in of_rows(source.path, align, column).rows or []]
-        _clock.own_trial(source.path, align, rows, spans)
-        return np.array([np.nanmin(row) if np.isfinite(row).any() else np.nan for row in rows])
     found = source.find(align)
     if found is None:
         raise ValueError(
             f"{source.path}: expected `align` to name a column of the trials, or events of the file, got "
             f"{align!r}"
         )
+    if found.rows is not None:
+        rows = [row * said.get("trials", 1.0) for row in found.rows]
+        rows = _clock.own_trial(source.path, align, rows, spans, relative=found.relative)
+        return np.array([np.nanmin(row) if np.isfinite(row).any() else np.nan for row in rows])
     times = np.sort(on_the_clock(source, align, found.times, spans, said))
     place = np.searchsorted(times, spans.starts)
     first = np.append(times, np.nan)[np.minimum(place, len(times))]
