@@ -14,7 +14,7 @@ from ..activation import Activation, resolve
 from ..checks import ArrayLike
 from ..recording import Recording
 from .smoother import Posterior, cholesky, expected, inverse, resampled, smooth, weighted_paths
-from .unit import Unit
+from .unit import Unit, mean_and_spread
 
 # Nodes and weights of the expectation over a normal potential, exact to order five.
 _NODES = ((0.0, 2 / 3), (np.sqrt(3.0), 1 / 6), (-np.sqrt(3.0), 1 / 6))
@@ -136,11 +136,11 @@ def observed(
     """A recording as the model sees it; `neurons` is a mask (neuron,) of those that are observed, all by
     default; `unit`: of the model's rates, by default that of the recording.
     """
-    signal, mask = recording.signal, recording.mask[..., None]
-    y = signal if unit is None else np.where(mask, unit.inside(signal), 0)
+    signal = recording.signal
+    y = signal if unit is None else np.where(recording.mask[..., None], unit.inside(signal), 0)
     power = np.ones(recording.n_neurons)
     if recording.rates is not None:
-        power = np.var(y, axis=(0, 1), where=mask, dtype=np.float64)
+        power = mean_and_spread(y, recording.lengths)[1] ** 2
     return Observed(
         y=jnp.asarray(y, jnp.float32),
         c=jnp.ones((1, 1, 1)) if baseline is None else jnp.asarray(baseline),

@@ -60,9 +60,7 @@ def moments(recording: Recording) -> tuple[Float[np.ndarray, " neuron"], Float[n
 
     **Raises** `ValueError` for neurons that are constant, or nearly so.
     """
-    valid = recording.signal[recording.mask].astype(np.float64)
-    mean = valid.mean(axis=0)
-    spread = np.sqrt(np.mean((valid - mean) ** 2, axis=0))
+    mean, spread = mean_and_spread(recording.signal, recording.lengths)
     flat = int((recording.constant | (spread == 0)).sum())
     if flat:
         raise ValueError(
@@ -82,6 +80,13 @@ def moments(recording: Recording) -> tuple[Float[np.ndarray, " neuron"], Float[n
             "cannot hold: subtract a constant from each neuron, rates - rates.mean((0, 1))"
         )
     return mean, spread
+
+
+def mean_and_spread(signal, lengths) -> tuple[Float[np.ndarray, " neuron"], Float[np.ndarray, " neuron"]]:
+    """Of a signal (trial, time, neuron) over the valid bins of its trials; one trial at a time in float64."""
+    parts = [part[:length] for part, length in zip(signal, lengths, strict=True)]
+    mean = sum(part.sum(axis=0, dtype=np.float64) for part in parts) / lengths.sum()
+    return mean, np.sqrt(sum(((part - mean) ** 2).sum(axis=0) for part in parts) / lengths.sum())
 
 
 def resting(activation: Activation, mean, spread) -> Float[np.ndarray, " neuron"]:

@@ -279,7 +279,8 @@ def write_nwb(path, recording, *, onsets, clicks=CLICKS, names=True, choice=floa
 def session(clicks_session):
     """A synthetic session with what the published files hold."""
     found = clicks_session(0, 20, 5).recording
-    onsets = np.cumsum(np.random.default_rng(0).uniform(2, 5, 20)) + 3000.0
+    # As many decimals as pynapple keeps, or fewer.
+    onsets = np.round(np.cumsum(np.random.default_rng(0).uniform(2, 5, 20)) + 3000.0, 6)
     return Recording(
         spikes=found.spikes[:, : found.lengths.max()],
         lengths=found.lengths,
@@ -325,7 +326,24 @@ def test_a_session_is_the_same_in_every_format(tmp_path, session):
     np.savez(npz, externalinputs=session.inputs, times=onsets, **parts)
     plain = Recording(**parts, inputs=session.inputs, info={"onsets": onsets})
     same(Recording.from_npz(npz), plain)
-    same(Recording.from_nwb(write_nwb(tmp_path / "a.nwb", session, onsets=onsets)), session)
+    nwb = write_nwb(tmp_path / "a.nwb", session, onsets=onsets)
+    same(Recording.from_nwb(nwb), session)
+    nap, pynwb = pytest.importorskip("pynapple"), pytest.importorskip("pynwb")
+    with pynwb.NWBHDF5IO(str(nwb), "r") as io:
+        file = io.read()
+        units = {i: nap.Ts(file.units["spike_times"][i]) for i in range(5)}
+        trials = file.trials.to_dataframe()
+        sides = [nap.Ts(np.concatenate(list(trials[name]))) for name in CLICKS]
+    found = Recording.from_pynapple(
+        nap.TsGroup(units, metadata={"unit_name": list(session.neurons)}),
+        nap.IntervalSet(
+            trials.start_time.to_numpy(),
+            trials.stop_time.to_numpy(),
+            metadata={name: trials[name].to_numpy() for name in ("choice", "gamma")},
+        ),
+        inputs=sides,
+    )
+    same(found, session)
 
 
 @pytest.mark.parametrize("choice", [int, bool, lambda c: ("left", "Right")[c]], ids=["int", "bool", "word"])

@@ -41,7 +41,9 @@ def inputs(source, clicks, inputs, grid, spans, said):
             gaps |= {called(name): bad} if bad.any() else {}
         heard.append(called(name) + (f" ({part.shape[2]})" if part.shape[2] > 1 else ""))
         parts.append(part)
-    note = f"inputs are {', '.join(heard)}" if len(inputs) else None
+    # Objects stand in the order that they were given in; names may be looked up.
+    named = any(isinstance(name, str) for name in inputs)
+    note = f"inputs are {', '.join(heard)}" if named else None
     return (np.concatenate(parts, axis=2) if parts else None), gaps, note
 
 
