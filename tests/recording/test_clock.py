@@ -84,6 +84,9 @@ def test_units_of_time_are_believed(tmp_path):
     np.testing.assert_array_equal(Recording.from_nwb(path, time_units={"spikes": 1e-3}).spikes, binned())
     path = write(tmp_path / "both.nwb", [1000 * t for t in UNITS], 1000 * STARTS, 1000 * STOPS)
     np.testing.assert_array_equal(Recording.from_nwb(path, time_units=1e-3).spikes, binned())
+    path = write(tmp_path / "t.nwb", UNITS, 1000 * STARTS, 1000 * STOPS, invalid=[(30_000.0, 70_000.0)])
+    with pytest.warns(UserWarning, match="13 in invalid times"):
+        assert Recording.from_nwb(path, time_units={"trials": 1e-3}).n_trials == 27
     path = write(tmp_path / "trials.nwb", UNITS, 1000 * STARTS, 1000 * STOPS)
     np.testing.assert_array_equal(Recording.from_nwb(path, time_units={"trials": 1e-3}).spikes, binned())
     for wrong in ({"clicks": 1e-3}, {"spikes": 0}, "ms"):

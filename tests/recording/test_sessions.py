@@ -360,6 +360,16 @@ def test_trials_with_gaps_in_a_signal_are_left_out(tmp_path):
         assert Recording.from_nwb(path, inputs=["speed"]).info["onsets"].max() < 60
 
 
+def test_times_of_samples_rise(tmp_path):
+    times = np.arange(0, 130, 0.1)
+    for at, value in ((700, 3.0), (700, np.nan)):
+        wrong = times.copy()
+        wrong[at] = value
+        path = write(tmp_path / f"{value}.nwb", stimuli=[series("speed", times, wrong)])
+        with pytest.raises(ValueError, match="expected the times of speed to rise from sample to sample"):
+            Recording.from_nwb(path, inputs=["speed"])
+
+
 def test_a_name_that_stands_twice_is_asked_for(tmp_path):
     pynwb = pytest.importorskip("pynwb")
     times = np.arange(0, 130, 0.1)

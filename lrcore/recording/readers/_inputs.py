@@ -36,6 +36,11 @@ def inputs(source, clicks, inputs, grid, spans, said):
             part = _counted(source, name, one, grid, spans, said)
         else:
             times = on_the_clock(source, name, one.series.times, spans, said)
+            if not (np.diff(times) >= 0).all():
+                raise ValueError(
+                    f"{source.path}: expected the times of {called(name)} to rise from sample to sample, got "
+                    "times that fall or are NaN: sort them"
+                )
             part = _binning.averaged(one.series._replace(times=times), grid)
             bad = np.array([np.isnan(row[:n]).any() for row, n in zip(part, grid.lengths, strict=True)])
             gaps |= {called(name): bad} if bad.any() else {}

@@ -41,11 +41,10 @@ def arguments(
     spans, slack = spans_of(source, said.get("trials", 1.0), bin_width)
     clock, fine, converted = _spike_clock(source, spans, said, bin_width)
     grid, missing, placed = grid_of(source, spans, said, align, window, bin_width, slack + fine)
-    reasons = {} if trials is None else {"not in `trials`": ~_columns.matching(
-        path, "trials", trials, source.trial_column, source.n_trials)}  # fmt: skip
-    reasons |= missing
+    wanted = _columns.matching(path, "trials", trials, source.trial_column, source.n_trials)
+    reasons = {"not in `trials`": ~wanted} | missing
     if validity:
-        reasons |= invalid(source, grid, clock, chosen)
+        reasons |= invalid(source, grid, clock, chosen, said.get("trials", 1.0))
     reasons |= _lit(source, photostimulus)
     choices = _choices(source, choice, coding)
     if choices is not None:

@@ -4,9 +4,13 @@ import numpy as np
 from jaxtyping import Bool
 
 
-def invalid(source, grid, clock, chosen) -> dict[str, Bool[np.ndarray, " trial"]]:
-    """Trials in which the file says, or shows, that not all units were recorded."""
-    reasons = {"in invalid times": _touched(grid, source.invalid)}
+def invalid(source, grid, clock, chosen, unit) -> dict[str, Bool[np.ndarray, " trial"]]:
+    """Trials in which the file says, or shows, that not all units were recorded.
+
+    - `clock`: of the spikes and of when units were observed.
+    - `unit`: seconds in a unit of the times of trials and of invalid times.
+    """
+    reasons = {"in invalid times": _touched(grid, source.invalid * unit)}
     if source.support is not None:
         reasons["not within what was recorded"] = ~_covered(grid, source.support)
     unseen = {}
