@@ -62,6 +62,14 @@ def test_trials_that_a_unit_was_not_observed_in_are_left_out(tmp_path):
     # Each trial an interval of its own, as some write them.
     each = np.stack([STARTS, STOPS], axis=1)
     assert Recording.from_nwb(write(tmp_path / "b.nwb", observed=[each] * 4)).n_trials == 40
+    # A sample that is missing at their ends is no reason, half a bin is.
+    each[:, 1] -= 0.001
+    assert Recording.from_nwb(write(tmp_path / "d.nwb", observed=[each] * 4)).n_trials == 40
+    each[:, 1] -= 0.005
+    with pytest.raises(
+        ValueError, match="got 0 of 40: 40 not observed .* validity=False reads what the file"
+    ):
+        Recording.from_nwb(write(tmp_path / "e.nwb", observed=[each] * 4))
     # Nothing said of a unit is nothing against it.
     none = np.zeros((0, 2))
     path = write(tmp_path / "c.nwb", observed=[whole, none, whole, whole])
@@ -75,6 +83,10 @@ def test_trials_after_the_last_spike_are_left_out(tmp_path):
     path = write(tmp_path / "b.nwb", [t[t > 20] for t in UNITS])
     with pytest.warns(UserWarning, match="6 before the first spike or after the last"):
         assert Recording.from_nwb(path).n_trials == 34
+    # So are windows that reach well beyond it.
+    with pytest.warns(UserWarning, match="1 before the first spike or after the last"):
+        path = write(tmp_path / "d.nwb", [t[t < 119.2] for t in UNITS])
+        assert Recording.from_nwb(path, window=(-0.5, 1)).n_trials == 39
     # A few silent trials of sparse units can be chance.
     sparse = [t[t < 110] for t in (spikes(1.0, seed=5), spikes(0.5, seed=6))]
     assert Recording.from_nwb(write(tmp_path / "c.nwb", sparse)).n_trials == 40
@@ -219,6 +231,8 @@ CODINGS = {
     "-1, 0 and 1": ([-1, 0, 1, -1], [0, 1, 0], "-1 is 0, 1 is 1, 0 is no choice"),
     "booleans": ([False, True, True, False], [0, 1, 1, 0], None),
     "sides": (["Left", "RIGHT", "miss", "r"], [0, 1, 1], None),
+    "sides and no answer": (["left", "no-go", "right", "left"], [0, 1, 0], None),
+    "go and no-go": (["go", "no-go", "go", "no-go"], [1, 0, 1, 0], "no-go is 0, go is 1"),
     "answers": (["yes", "no", "yes", ""], [1, 0, 1], "no is 0, yes is 1"),
     "two words": (["face", "house", "n/a", "house"], [0, 1, 1], "face is 0, house is 1"),
     "numbers in words": (["-1", "1", "0", "-1"], [0, 1, 0], "-1 is 0, 1 is 1, 0 is no choice"),

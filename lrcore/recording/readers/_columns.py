@@ -11,6 +11,8 @@ _NO_CHOICE = {
     "", "-", "none", "nan", "null", "na", "n/a", "miss", "missed", "ignore", "ignored", "early", "omission",
     "no choice", "no_choice", "no response", "no_response", "noresponse", "no lick", "undecided", "timeout",
 }  # fmt: skip
+# No choice between left and right, and one of the two where going is the other.
+_NO_GO = {"no-go", "nogo", "no go", "no_go"}
 _NO_LIGHT = {"", "-", "0", "0.0", "none", "nan", "null", "na", "n/a", "no", "off", "false", "f", "n"}
 
 
@@ -86,7 +88,7 @@ def _worded(path, name, column, words) -> Choices:
             f"{path}: expected words or numbers in the column '{name}', got both, such as {mixed[0]!r}: say "
             "what is what with coding={value: 0, other: 1}"
         )
-    if words <= set(_SIDES):
+    if words <= set(_SIDES) or (words & set(_SIDES) and words - _NO_GO <= set(_SIDES)):
         known = _SIDES
     elif words <= {"true", "false"} or words <= {"yes", "no"}:
         known = {"false": 0, "no": 0, "true": 1, "yes": 1}
@@ -94,7 +96,8 @@ def _worded(path, name, column, words) -> Choices:
         blank = [None if one is None or one in _NO_CHOICE else _number(one) for one in numbers]
         return choices(path, name, blank)
     elif len(words) == 2 and not words & set(_SIDES):
-        known = {one: i for i, one in enumerate(sorted(words))}
+        # Of going and not going, not going is 0.
+        known = {one: i for i, one in enumerate(sorted(words, key=lambda one: (one not in _NO_GO, one)))}
     else:
         odd = next(v for v in column if word(v) in words - (set(_SIDES) if words & set(_SIDES) else set()))
         raise ValueError(

@@ -43,17 +43,18 @@ def arguments(
     grid, missing, placed = grid_of(source, spans, said, align, window, bin_width, slack + fine)
     wanted = _columns.matching(path, "trials", trials, source.trial_column, source.n_trials)
     reasons = {"not in `trials`": ~wanted} | missing
-    if validity:
-        reasons |= invalid(source, grid, clock, chosen, said.get("trials", 1.0))
+    not_valid = invalid(source, grid, clock, chosen, said.get("trials", 1.0)) if validity else {}
+    reasons |= not_valid
+    hint = "; validity=False reads what the file calls invalid" if np.any([*not_valid.values()]) else ""
     reasons |= _lit(source, photostimulus)
     choices = _choices(source, choice, coding)
     if choices is not None:
         reasons["without a choice"] = np.isnan(choices.values)
-    first, _ = usable(path, reasons)
+    first, _ = usable(path, reasons, hint=hint)
     heard, gaps, listed = inputs_of(source, clicks, inputs, _some(grid, first), spans, said)
     for name, bad in gaps.items():
         reasons[f"with gaps in {name}"] = np.isin(np.arange(source.n_trials), first[bad])
-    used, told = usable(path, reasons)
+    used, told = usable(path, reasons, hint=hint)
     grid = _some(grid, used)
     info = {
         key: source.trial_column(key) for key in ("gamma", *([choice] if choices and choices.coding else []))
