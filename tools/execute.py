@@ -21,7 +21,15 @@ ROOT = Path(__file__).resolve().parents[1]
 CACHE = ROOT / "_build" / ".jupyter_cache"
 CELL_SECONDS = 300
 # The longest first, so that none of them begins last.
-LONG = ("requires", "comparing", "latent_dynamics", "maximum_entropy", "same_dynamics", "spurious_structure")
+LONG = (
+    "your_recording",
+    "requires",
+    "comparing",
+    "latent_dynamics",
+    "maximum_entropy",
+    "same_dynamics",
+    "spurious_structure",
+)
 
 
 def pin(cores) -> None:

@@ -4,6 +4,7 @@ uncertainty.
 
 from . import baseline as baseline
 from . import heldout as heldout
+from . import methods as methods
 from . import surrogates as surrogates
 from .factors import smooth as smooth
 from .factors import white_factors as white_factors
