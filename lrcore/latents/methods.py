@@ -27,6 +27,7 @@ def paragraph(
     - `seeds`: of what is random, by name. `choices`: what else was chosen, a clause each, such as
       `"rank 2 among 1 and 2 by held-out neurons"`.
 
+    >>> import warnings; warnings.simplefilter("ignore")  # so few trials say little of new neurons
     >>> import jax.random as jr
     >>> from lrcore import latents, maxent, recording
     >>> data = recording.clicks_session(jr.key(0), n_trials=30).recording
