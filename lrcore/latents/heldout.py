@@ -80,8 +80,9 @@ def bits_per_spike(recording: Recording, expected: ArrayLike, reference: ArrayLi
 
     **Raises** `ValueError` where either is negative, NaN or infinite, or 0 where there are spikes: such
     predictions have no Poisson score, and clipping them would make one up. Also for rates in Hz in place of
-    counts a bin, or the other way round: all neurons off by the width of a bin; and for a recording without
-    spikes.
+    counts a bin, or the other way round: all neurons off by the width of a bin; for a `reference` that is so
+    far off that the neurons' own mean rates gain more than 1 bit per spike over it, or that all but excludes
+    a neuron which spikes: any prediction would score well; and for a recording without spikes.
 
     >>> counts = np.random.default_rng(0).poisson(0.1, (20, 50, 3))
     >>> data = Recording(spikes=counts, bin_width=0.01)
@@ -93,13 +94,21 @@ def bits_per_spike(recording: Recording, expected: ArrayLike, reference: ArrayLi
         raise ValueError("recording: expected spikes to score, got none in the valid bins")
     for name, value in (("expected", expected), ("reference", reference)):
         _in_counts(name, _predicted(name, value, recording, y), y, recording.bin_width)
+    _near_the_means(_predicted("reference", reference, recording, y), y)
     return _bits(recording, expected, reference)
 
 
 def _bits(recording: Recording, expected, reference) -> float:
     y = recording.counts[recording.mask].astype(float)
-    expected = _predicted("expected", expected, recording, y)
-    reference = _predicted("reference", reference, recording, y)
+    return _gain(
+        y,
+        _predicted("expected", expected, recording, y),
+        _predicted("reference", reference, recording, y),
+    )
+
+
+def _gain(y, expected, reference) -> float:
+    """Bits per spike of counts y over a reference."""
     # Without spikes only the expected counts matter.
     ratio = np.log(np.where(y > 0, expected, 1.0)) - np.log(np.where(y > 0, reference, 1.0))
     return float((y * ratio - expected + reference).sum() / y.sum() / np.log(2))
@@ -108,6 +117,9 @@ def _bits(recording: Recording, expected, reference) -> float:
 def _predicted(name: str, value, recording: Recording, y) -> Float[np.ndarray, "bin neuron"]:
     """Expected counts in the valid bins, in float64, refused where they have no Poisson score."""
     shape = recording.counts.shape
+    kind = np.asarray(value).dtype
+    if kind.kind not in "biuf":
+        raise ValueError(f"{name}: expected real numbers, got {kind}")
     if np.ma.is_masked(value):
         value = value.astype(float).filled(np.nan)
     try:
@@ -143,6 +155,20 @@ def _in_counts(name: str, value, y, bin_width: float) -> None:
                 f"{name}: expected counts a bin, got {value.mean():.3g} on average where the recording has "
                 f"{y.mean():.3g}, off by the bin width of {bin_width:g} s in every neuron: {advice}"
             )
+
+
+def _near_the_means(reference, y) -> None:
+    """Refuse a reference over which the mean rates of the same bins alone would have a high score."""
+    spikes, said = y.sum(axis=0), reference.sum(axis=0)
+    gain = _gain(y, np.broadcast_to(y.mean(axis=0), y.shape), reference)
+    if (spikes.sum() >= 10 and gain > 1) or (said < 1e-6 * spikes).any():
+        off = np.log(np.maximum(said, 1e-300) / np.maximum(spikes, 1))
+        worst = int(np.abs(off).argmax())
+        raise ValueError(
+            "reference: expected counts a bin near each neuron's mean, got one over which these means alone "
+            f"gain {gain:.3g} bits per spike; neuron {worst} has {spikes[worst]:.0f} spikes where it says "
+            f"{said[worst]:.3g}: take recording.mean_rates * recording.bin_width of the training trials"
+        )
 
 
 def co_smoothing(

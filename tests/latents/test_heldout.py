@@ -179,9 +179,51 @@ def test_predictions_in_hertz_are_refused(recording, which):
         heldout.bits_per_spike(recording, **(right | {which: counts / 0.01}))
     with pytest.raises(ValueError, match=f"^{which}: .* off by the bin width .* leave them as they were"):
         heldout.bits_per_spike(recording, **(right | {which: counts * 0.01}))
-    # One neuron of many so far off is a bad prediction, and has its score.
+    # One neuron of many so far off is a bad prediction, and has its score; a bad reference flatters all.
     one = np.where(np.arange(24) == 5, 100.0, 1.0) * counts
-    assert np.isfinite(heldout.bits_per_spike(recording, **(right | {which: one})))
+    if which == "expected":
+        assert np.isfinite(heldout.bits_per_spike(recording, one, counts))
+    else:
+        with pytest.raises(ValueError, match="^reference: .* neuron 5 has "):
+            heldout.bits_per_spike(recording, counts, one)
+
+
+@pytest.mark.parametrize("width", [0.1, 0.2])
+def test_a_reference_that_flatters_is_refused(width):
+    counts = np.random.default_rng(0).poisson(0.8 * width / 0.1, (20, 40, 8))
+    recording = lr.Recording(spikes=counts, bin_width=width)
+    mean = recording.mean_rates * width
+    few = np.arange(8) < 4
+    flattering = [
+        *(mean / width, np.where(few, mean / width, mean), 40 * mean, counts.sum(axis=(0, 1))),
+        *(np.where(np.arange(8) == 3, 1e-300, mean), 0.05 * mean),
+    ]
+    for reference in flattering:
+        with pytest.raises(ValueError, match="^reference: expected counts a bin"):
+            heldout.bits_per_spike(recording, mean, reference)
+    # Of other trials, a course over time, or one rate for all neurons: honest references.
+    course = np.broadcast_to(counts.mean(axis=0), counts.shape) + 0.01
+    for reference in (2 * mean, mean / 2, np.full(8, mean.mean()), course):
+        assert np.isfinite(heldout.bits_per_spike(recording, mean, reference))
+
+
+def test_a_reference_of_few_spikes_is_not_looked_at():
+    """Nor is a neuron that was lost between training and test trials."""
+    spikes = np.random.default_rng(0).poisson(0.2, (21, 40, 8))
+    recording = lr.Recording(spikes=spikes)
+    few = eqx.tree_at(lambda r: r.spikes, recording, np.zeros_like(spikes))
+    few.spikes[0, [3, 20], 1] = 1
+    assert np.isfinite(heldout.bits_per_spike(few, np.full(8, 0.1), np.full(8, 0.2)))
+    lost = eqx.tree_at(lambda r: r.spikes, recording, np.where(np.arange(8) == 2, 0, spikes))
+    assert np.isfinite(heldout.bits_per_spike(lost, np.full(8, 0.2), np.full(8, 0.2)))
+
+
+@pytest.mark.parametrize("which", ["expected", "reference"])
+@pytest.mark.parametrize("kind", [complex, str, object])
+def test_predictions_that_are_no_real_numbers_are_refused(recording, which, kind):
+    right = {"expected": np.full(24, 0.1), "reference": np.full(24, 0.1)}
+    with pytest.raises(ValueError, match=f"^{which}: expected real numbers, got "):
+        heldout.bits_per_spike(recording, **(right | {which: np.full(24, 0.1).astype(kind)}))
 
 
 # --- the order of trials
