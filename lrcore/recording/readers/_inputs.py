@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from . import _binning, _clock
+from . import _binning
 from ._binning import SLACK
 from ._source import called
-from ._trials import on_the_clock
+from ._trials import on_the_clock, own_rows
 
 
 def inputs(source, clicks, inputs, grid, spans, said):
@@ -54,11 +54,10 @@ def inputs(source, clicks, inputs, grid, spans, said):
 
 def _counted(source, name, found, grid, spans, said):
     """Counts (trial, time, 1) of events."""
-    times = found.times
-    if found.rows is not None and "events" not in said:
-        rows = _clock.own_trial(source.path, name, found.rows, spans, relative=found.relative)
-        times = np.concatenate([np.zeros(0), *rows])
-    times = on_the_clock(source, name, times, spans, said)
+    if found.rows is not None:
+        times = np.concatenate([np.zeros(0), *own_rows(source, name, found, spans, said)])
+    else:
+        times = on_the_clock(source, name, found.times, spans, said)
     times = np.sort(times[np.isfinite(times)])
     inside = np.searchsorted(times, spans.stops) > np.searchsorted(times, spans.starts - grid.slack)
     if len(times) and not inside.any():
