@@ -2,6 +2,7 @@
 to.
 """
 
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import Executor
 
@@ -44,9 +45,10 @@ class Evaluation(eqx.Module):
 
     - `scores`: by name, (fold,). Bits per spike over each neuron's mean rate in training trials: `"time"`, of
       the baseline; `"neurons"`, of neurons from others (co-smoothing); `"inputs"`, from the inputs alone.
-      Areas under the ROC curve: `"choice"` and `"choice_inputs"`. Where trials next to one another share
-      their choice far beyond chance (sorted, or in blocks) and rates drift, a smooth course over trials is
-      taken from the odds first: a drift that runs along with the choices is no sign of them.
+      Areas under the ROC curve: `"choice"` and `"choice_inputs"`. Where trials next to one another in time
+      share their choice far beyond chance (sorted, or in blocks) and rates drift, a smooth course over trials
+      is taken from the odds first: a drift that runs along with the choices is no sign of them. When trials
+      were, `info["onsets"]` says, or `slow=True`; without either the odds stay as they are.
     - `psth`: (neuron,) share of variance of the histograms by choice that the co-smoothed rates explain, test
       trials of all folds together.
     """
@@ -224,7 +226,8 @@ def evaluate(
     - `options`: of `lr.latents.fit`.
 
     **Raises** `ValueError` for rates, fewer than 20 trials, neurons without spikes in the training trials of
-    a fold, and what `lr.latents.fit` raises.
+    a fold, and what `lr.latents.fit` raises. Warns where choices stand in blocks and rates change smoothly
+    over the array, but nothing says that its order is that of time: the score of choices may be of a drift.
 
     >>> from lrcore.recording import clicks_session
     >>> data = clicks_session(jr.key(0), n_trials=60).recording
@@ -258,14 +261,30 @@ def evaluate(
     else:
         done = [task.result() for task in [executor.submit(_fold, *job) for job in jobs]]
     done = [eqx.tree_at(lambda f: (f.train, f.test), one, (own[one.train], own[one.test])) for one in done]
-    return Evaluation(tuple(done), score(recording, done), _psth(recording, done))
+    return Evaluation(tuple(done), score(recording, done, places), _psth(recording, done))
 
 
-def score(recording: Recording, folds: Sequence[Fold]) -> dict[str, Float[np.ndarray, " fold"]]:
-    """The scores of folds by name; see `Evaluation`."""
+def score(
+    recording: Recording, folds: Sequence[Fold], at: Float[np.ndarray, " trial"] | None = None
+) -> dict[str, Float[np.ndarray, " fold"]]:
+    """The scores of folds by name, see `Evaluation`; `at` is the place of each trial (trial,) in time, if
+    known.
+    """
     from sklearn.metrics import roc_auc_score
 
-    odds = {name: _own_odds(recording, folds, name) for name in ("choice", "choice_inputs")}
+    drifting = _drifts_along(recording, at)
+    if drifting and at is None:
+        warnings.warn(
+            "choices stand in blocks and rates change smoothly over the array, whose order is not known to "
+            "be that of time: a drift may pass for a sign of the choices in their scores; give "
+            'info["onsets"], or slow=True if trials stand as they were recorded',
+            stacklevel=3,
+        )
+    odds = {name: _odds_of(folds, name) for name in ("choice", "choice_inputs")}
+    if drifting and at is not None:
+        odds = {
+            name: said and _without_drift(said, folds, recording.choices, at) for name, said in odds.items()
+        }
     rows = []
     for k, fold in enumerate(folds):
         test = recording.trials(fold.test)
@@ -281,15 +300,23 @@ def score(recording: Recording, folds: Sequence[Fold]) -> dict[str, Float[np.nda
     }
 
 
-def _own_odds(recording: Recording, folds: Sequence[Fold], name: str) -> list | None:
-    """Log odds of each fold, (trial,) each, less what a drift along with the choices puts into them."""
-    odds, choices = [getattr(fold, name) for fold in folds], recording.choices
-    if choices is None or any(one is None for one in odds):
-        return None
-    at = order.session_order(recording)
-    at = np.arange(recording.n_trials, dtype=float) if at is None else at
-    if not (order.follows_time(choices, at) and order.drifts(recording, at)):
-        return odds
+def _drifts_along(recording: Recording, at) -> bool:
+    """Whether choices stand in blocks and rates drift over the places `at`, or over those in the array, where
+    it takes more to say so.
+    """
+    chance, at = (0.001, np.arange(recording.n_trials, dtype=float)) if at is None else (0.05, at)
+    choices = recording.choices
+    return choices is not None and order.follows_time(choices, at) and order.drifts(recording, at, chance)
+
+
+def _odds_of(folds: Sequence[Fold], name: str) -> list | None:
+    """Log odds of each fold, (trial,) each; None where one has none."""
+    odds = [getattr(fold, name) for fold in folds]
+    return None if any(one is None for one in odds) else odds
+
+
+def _without_drift(odds: list, folds: Sequence[Fold], choices, at) -> list:
+    """Log odds of each fold less what a drift along with the choices puts into them."""
     tested = np.concatenate([fold.test for fold in folds])
     own = order.without_course(np.concatenate(odds), choices[tested], at[tested])
     return np.split(own, np.cumsum([len(one) for one in odds])[:-1])

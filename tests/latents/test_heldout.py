@@ -1,5 +1,6 @@
 """Held-out scores against direct computations, and what co-smoothing may not see."""
 
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import equinox as eqx
@@ -283,14 +284,31 @@ def test_sorting_by_choice_gives_no_advantage(seed):
     assert abs(slow["choice"].mean() - other["choice"].mean()) < 0.08 and other["choice"].mean() > 0.8
 
 
-@pytest.mark.parametrize("onsets", [True, False])
-def test_a_drift_along_with_the_choices_says_nothing_of_them(onsets):
+@pytest.mark.parametrize("known", [{"onsets": True}, {"slow": True}], ids=["onsets", "vouched for"])
+@pytest.mark.filterwarnings("error")
+def test_a_drift_along_with_the_choices_says_nothing_of_them(known):
     """Sorted trials whose rates drift, and no other choice: chance."""
+    onsets, options = known.get("onsets", False), {"slow": True} if "slow" in known else {}
     found = []
     for seed in range(3):
         recording = session(drift=0.8, onsets=onsets, trials=80, seed=seed)
-        found.append(scored(recording).scores["choice"].mean())
+        found.append(scored(recording, **options).scores["choice"].mean())
     assert abs(np.mean(found) - 0.5) < 0.1 and max(found) < 0.68
+
+
+def test_places_in_the_array_are_no_time():
+    """Without onsets the score of a drift is the same however trials stand, and is warned of in blocks."""
+    recording = session(drift=0.8, trials=80)
+    with pytest.warns(UserWarning, match=r"^choices stand in blocks .* give info\[\"onsets\"\]") as said:
+        blocks = scored(recording)
+    assert len([one for one in said if "choices stand" in str(one.message)]) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mixed = scored(recording.trials(np.random.default_rng(0).permutation(80)))
+        # In blocks without a drift, there is nothing to warn of.
+        scored(session(trials=80), only=[0])
+    for name, values in blocks.scores.items():
+        np.testing.assert_array_equal(mixed.scores[name], values)
 
 
 def test_no_signal_at_all_sorted_is_chance():
