@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
-from sessions import STARTS, STOPS, UNITS, binned, spikes, write
+from sessions import SESSION_START, STARTS, STOPS, UNITS, binned, spikes, write
 
 from lrcore.recording import Recording
 
@@ -38,6 +38,54 @@ def test_invalid_times_of_other_forms(tmp_path, invalid, left):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         assert Recording.from_nwb(write(tmp_path / "a.nwb", invalid=invalid)).n_trials == left
+
+
+UNIX = SESSION_START.timestamp()
+ON_CLOCKS = {
+    "all in milliseconds": ({"spikes": 1e3, "trials": 1e3, "invalid": 1e3}, 0, {"time_units": 1e-3}),
+    "trials in milliseconds": ({"trials": 1e3, "invalid": 1e3}, 0, {"time_units": {"trials": 1e-3}}),
+    "trials in Unix time": ({}, {"trials": UNIX}, {}),
+    "alone in Unix time": ({}, {"invalid": UNIX}, {}),
+    "spikes in Unix time": ({}, {"spikes": UNIX, "invalid": UNIX}, {}),
+}
+
+
+@pytest.mark.parametrize(("unit", "zero", "how"), ON_CLOCKS.values(), ids=ON_CLOCKS.keys())
+def test_invalid_times_on_the_clocks_that_the_file_tells(tmp_path, unit, zero, how):
+    def moved(what, times):
+        return np.asarray(times) * unit.get(what, 1.0) + (zero.get(what, 0.0) if zero else 0.0)
+
+    path = write(
+        tmp_path / "a.nwb",
+        [moved("spikes", t) for t in UNITS],
+        moved("trials", STARTS),
+        moved("trials", STOPS),
+        invalid=[moved("invalid", (30.0, 70.0))],
+    )
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        found = Recording.from_nwb(path, **how)
+    assert any("left out of 40 trials 13 in invalid times" in str(one.message) for one in told)
+    np.testing.assert_array_equal(found.spikes, binned(starts=STARTS[(STOPS <= 30) | (STARTS >= 70)]))
+
+
+@pytest.mark.parametrize("factor", [1e3, 3e4])
+def test_intervals_on_other_clocks_are_refused(tmp_path, factor):
+    path = write(tmp_path / "a.nwb", invalid=[(30.0 * factor, 70.0 * factor)])
+    with pytest.raises(ValueError, match=r"a\.nwb: expected invalid_times in seconds of the session"):
+        Recording.from_nwb(path)
+    assert Recording.from_nwb(path, validity=False).n_trials == 40
+    for name, observed in (("b", [[0.0, 130.0 * factor]]), ("c", factor * np.stack([STARTS, STOPS], axis=1))):
+        path = write(tmp_path / f"{name}.nwb", observed=[observed] * 4)
+        with pytest.raises(ValueError, match=rf"{name}\.nwb: expected obs_intervals in seconds"):
+            Recording.from_nwb(path)
+
+
+def test_a_window_before_the_session_is_left_out(tmp_path):
+    path = write(tmp_path / "a.nwb", starts=STARTS - 2, stops=STOPS - 2)
+    with pytest.warns(UserWarning, match="left out of 40 trials 1 before the session's zero"):
+        found = Recording.from_nwb(path, window=(-1, 0.5))
+    np.testing.assert_array_equal(found.info["onsets"], STARTS[1:] - 3)
 
 
 def test_a_window_is_invalid_where_its_trial_is_not(tmp_path):

@@ -220,6 +220,32 @@ def own_trial(
     )
 
 
+def of_recording(path, what, intervals, extent, *, reference=None) -> np.ndarray:
+    """Intervals (interval, 2) in seconds of the session, Unix times brought there by the reference time.
+
+    - `extent`: when the session's first and last spike or trial was.
+
+    **Raises** `ValueError` for intervals further off than the session is long, which are on another clock.
+    """
+    first, last = min(extent[0], 0.0) if extent[1] < 1e8 else extent[0], extent[1]
+    edges = intervals[np.isfinite(intervals)]
+    if not len(edges):
+        return intervals
+    long = last - first
+    for zero in [0.0] if reference is None else [0.0, reference, -reference]:
+        moved = intervals - zero
+        starts, stops = np.nan_to_num(moved[:, 0], nan=-np.inf), np.nan_to_num(moved[:, 1], nan=np.inf)
+        near = (starts < last + long) & (stops > first - long)
+        ends = np.abs(moved[np.isfinite(moved)]).max() < _FAR * max(abs(first), abs(last))
+        if near.all() and ends:
+            return moved
+    raise ValueError(
+        f"{path}: expected {what} in seconds of the session, which is from {first:.6g} to {last:.6g} s, got "
+        f"times from {edges.min():.6g} to {edges.max():.6g}, on another clock or in another unit: write them "
+        "in its seconds, or leave them aside with validity=False"
+    )
+
+
 def _surroundings(trials) -> tuple[np.ndarray, np.ndarray]:
     """From when to when a time is of that trial: so long before and after as the longest lasts, without what
     belongs to the trials beside it."""
