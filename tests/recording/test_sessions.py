@@ -342,6 +342,7 @@ LIGHTS = {
     "numbers in words": (["0", "0.0", "nan", "0"] * 10, 40),
     "flags in floats": ([0.0, 1.0, 0.0, 0.0] * 10, 30),
     "flags in integers": ([0, 0, 0, 1] * 10, 30),
+    "flags and nothing": ([0.0, 1.0, np.nan, 0.0] * 10, 30),
     "times": ([np.nan, 2.5, np.nan, np.nan] * 10, 30),
     "several times": ([np.array([]), np.array([2.5, 2.6]), np.array([np.nan]), np.array([])] * 10, 30),
 }

@@ -146,7 +146,7 @@ def _scalar(value):
 
 def lit(column, *, times=False) -> tuple[Bool[np.ndarray, " trial"], tuple[str, ...]]:
     """Which trials had light, and in which words: a truth value, a time that is NaN where there was none,
-    times of several flashes, or a word. With `times`, numbers are times even where all are 0 or 1.
+    times of several flashes, or a word. With `times`, numbers are times where all are 0, or all are 1.
 
     >>> lit(["none", "left ALM", b"off"])[0], lit([0.0, 1.0])[0], lit([float("nan"), 0.0])[0]
     (array([False,  True, False]), array([False,  True]), array([False,  True]))
@@ -154,14 +154,15 @@ def lit(column, *, times=False) -> tuple[Bool[np.ndarray, " trial"], tuple[str, 
     flat = [np.ravel(value).tolist() if not isinstance(value, str | bytes) else [value] for value in column]
     numbers = [x for row in flat for x in row if isinstance(x, int | float) and not isinstance(x, bool)]
     # A column of nothing but 0 and 1, one for each trial, is of flags, not of times.
-    flags = not times and len(numbers) == len(flat) and set(numbers) <= {0, 1}
+    known = {x for x in numbers if np.isfinite(x)}
+    flags = known == {0, 1} or (not times and len(numbers) == len(flat) and set(numbers) <= {0, 1})
     on, words = [], set()
     for row in flat:
         some = [word(x) for x in row if word(x) is not None and word(x) not in _NO_LIGHT]
         words |= set(some)
         rest = [x for x in row if isinstance(x, bool | int | float)]
         on.append(
-            bool(some) or any(bool(x) if flags or isinstance(x, bool) else np.isfinite(x) for x in rest)
+            bool(some) or any(x == 1 if flags or isinstance(x, bool) else bool(np.isfinite(x)) for x in rest)
         )
     return np.array(on, bool), tuple(sorted(words))
 
