@@ -401,6 +401,45 @@ def test_signals_are_averaged_in_each_bin(tmp_path):
     np.testing.assert_array_equal(found.inputs[:, :, 4], np.tile(np.arange(100) == 10, (40, 1)))
 
 
+def test_a_signal_is_no_events(tmp_path):
+    pynwb = pytest.importorskip("pynwb")
+    fine = np.arange(0, 130, 0.001)
+    pulses = (fine % 0.25 < 0.01).astype(float)
+    sides = ("left_clicks", "right_clicks")
+    traces = [pynwb.TimeSeries(name=n, data=pulses, unit="V", rate=1000.0) for n in sides]
+    jitter = np.random.default_rng(0).uniform(0, 1e-5, len(fine))
+    traces += [
+        series("timed", pulses, fine + jitter),
+        series("held", [0, 1] * 40, CHANGES, continuity="step"),
+    ]
+    path = write(tmp_path / "a.nwb", stimuli=traces)
+    for how in (
+        {},
+        {"align": "left_clicks", "clicks": ()},
+        {"align": "timed", "clicks": ()},
+        {"clicks": ["held"]},
+    ):
+        with pytest.raises(
+            ValueError, match=r"a\.nwb: expected the times of events as .*, got a signal with"
+        ):
+            Recording.from_nwb(path, **how)
+    assert Recording.from_nwb(path, inputs=["timed"], clicks=()).inputs.max() == pytest.approx(1)
+
+
+CHANGES = np.sort(np.concatenate([STARTS + 0.1, STARTS + 0.6]))
+
+
+def test_marks_and_intervals_are_events(tmp_path):
+    pynwb = pytest.importorskip("pynwb")
+    rng = np.random.default_rng(0)
+    times = np.sort(np.concatenate([start + rng.uniform(0, 1, 10) for start in STARTS]))
+    bouts = pynwb.misc.IntervalSeries(name="bouts", data=[1, -1] * 40, timestamps=CHANGES)
+    path = write(tmp_path / "a.nwb", stimuli=[series("licks", np.ones(400), times), bouts])
+    found = Recording.from_nwb(path, inputs=["licks", "bouts"]).inputs
+    np.testing.assert_array_equal(found[:, :, 0], binned([times])[:, :, 0])
+    np.testing.assert_array_equal(found[:, :, 1], np.tile(np.arange(100) == 10, (40, 1)))
+
+
 def test_a_value_that_holds_is_averaged_over_time(tmp_path):
     changes = np.sort(np.concatenate([[0.0], STARTS + 0.1025]))
     path = write(tmp_path / "a.nwb", stimuli=[series("light", np.arange(41.0), changes, continuity="step")])

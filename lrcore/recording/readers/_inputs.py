@@ -5,7 +5,7 @@ import numpy as np
 from . import _binning
 from ._binning import SLACK
 from ._source import called
-from ._trials import on_the_clock, own_rows
+from ._trials import of_events, on_the_clock, own_rows
 
 
 def inputs(source, clicks, inputs, grid, spans, said):
@@ -57,7 +57,7 @@ def _counted(source, name, found, grid, spans, said):
     if found.rows is not None:
         times = np.concatenate([np.zeros(0), *own_rows(source, name, found, spans, said)])
     else:
-        times = on_the_clock(source, name, found.times, spans, said)
+        times = of_events(source, name, found, spans, said)
     times = np.sort(times[np.isfinite(times)])
     inside = np.searchsorted(times, spans.stops) > np.searchsorted(times, spans.starts - grid.slack)
     if len(times) and not inside.any():

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float
 
 from . import _clock
-from ._binning import SLACK, Grid
+from ._binning import SLACK, Grid, sampled
 from ._clock import Trials
 from ._source import called
 
@@ -85,7 +85,7 @@ def _aligned(source, spans, said, align) -> Float[np.ndarray, " trial"]:
     if found.rows is not None:
         rows = own_rows(source, align, found, spans, said)
         return np.array([np.nanmin(row) if np.isfinite(row).any() else np.nan for row in rows])
-    times = np.sort(on_the_clock(source, align, found.times, spans, said))
+    times = np.sort(of_events(source, align, found, spans, said))
     place = np.searchsorted(times, spans.starts)
     first = np.append(times, np.nan)[np.minimum(place, len(times))]
     return np.where(first <= spans.stops, first, np.nan)
@@ -97,6 +97,20 @@ def own_rows(source, name, found, spans, said) -> list[np.ndarray]:
     return _clock.own_trial(
         source.path, name, found.rows, spans, unit=unit, relative=found.relative, reference=source.reference
     )
+
+
+def of_events(source, name, found, spans, said) -> Float[np.ndarray, " event"]:
+    """Times of events in seconds of the session.
+
+    **Raises** `ValueError` for a signal, whose samples are no events.
+    """
+    if found.series is not None and (found.series.held or sampled(found.times, source.n_trials)):
+        raise ValueError(
+            f"{source.path}: expected the times of events as {called(name)}, got a signal with "
+            f"{len(found.times)} samples: give inputs=[{called(name)!r}] to have it averaged, or write the "
+            "times at which it rises"
+        )
+    return on_the_clock(source, name, found.times, spans, said)
 
 
 def on_the_clock(source, name, times, spans, said) -> Float[np.ndarray, " event"]:
