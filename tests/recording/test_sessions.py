@@ -262,6 +262,10 @@ def test_trials_without_the_event_are_left_out(tmp_path):
         ({"window": (0, 0.01)}, r"window: expected \(before, after\) in seconds, of two bins or more"),
         ({"window": 0.5}, r"window: expected \(before, after\) in seconds"),
         ({"inputs": ["speed"]}, "expected events or a signal named 'speed', got none"),
+        ({"choice": "response"}, "expected a column 'response' as `choice`, got none: .* choice=None is for"),
+        ({"photostimulus": "laser"}, "expected a column 'laser' as `photostimulus`, got none"),
+        ({"neurons": "label"}, "expected a column 'label' as `neurons`, got none"),
+        ({"clicks": ("left", "right")}, "expected all of left, right or none, got no left, right"),
         ({"coding": {"a": 0}}, "expected the column 'choice' that `coding` is for, got none"),
     ],
 )
@@ -320,6 +324,28 @@ def test_unclear_choices_are_refused(tmp_path, written, words):
     with pytest.raises(ValueError, match=rf"a\.nwb: .*{words}"):
         Recording.from_nwb(path)
     assert Recording.from_nwb(path, choice=None).choices is None
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ([0, 1, -99, 1], r"got -99 \(10\), 0 \(10\), 1 \(20\): .* coding="),
+        ([-1, 1, 2, 1, -1], r"got -1 \(16\), 1 \(16\), 2 \(8\): .* coding=\{-1: 0, 1: 1\}"),
+    ],
+)
+def test_numbers_among_choices_that_may_be_none_are_refused(tmp_path, written, words):
+    path = write(tmp_path / "a.nwb", columns={"choice": written * (40 // len(written))})
+    with pytest.raises(ValueError, match=rf"a\.nwb: expected choices numbered from 0 up .* {words}"):
+        Recording.from_nwb(path)
+
+
+def test_choices_of_three_kinds_are_counted(tmp_path):
+    path = write(tmp_path / "a.nwb", columns={"choice": [0, 1, 2, 1, 2] * 8})
+    found = Recording.from_nwb(path)
+    assert "choices of 3 kinds in 'choice', 0 (8), 1 (16), 2 (16): if one of them is no" in found.notes[0]
+    with pytest.warns(UserWarning, match="8 without a choice"):
+        found = Recording.from_nwb(path, coding={1: 0, 2: 1})
+    np.testing.assert_array_equal(found.choices, [0, 1, 0, 1] * 8)
 
 
 def test_a_coding_is_believed(tmp_path):

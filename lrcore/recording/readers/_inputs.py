@@ -7,6 +7,9 @@ from ._binning import SLACK
 from ._source import called
 from ._trials import of_events, on_the_clock, own_rows
 
+# Events that are looked for without being asked for.
+_USUAL = ("left_clicks", "right_clicks")
+
 
 def inputs(source, clicks, inputs, grid, spans, said):
     """Inputs (trial, time, input) or None; trials with gaps, by name of the signal; and a note on which are
@@ -16,7 +19,7 @@ def inputs(source, clicks, inputs, grid, spans, said):
     """
     found = [source.find(name) for name in clicks]
     missing = [name for name, one in zip(clicks, found, strict=True) if one is None]
-    if missing and len(missing) < len(found):
+    if missing and (len(missing) < len(found) or tuple(clicks) != _USUAL):
         raise ValueError(
             f"{source.path}: expected all of {', '.join(clicks)} or none, got no {', '.join(missing)}: name "
             "what the file has with clicks=(left, right)"

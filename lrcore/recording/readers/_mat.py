@@ -59,7 +59,7 @@ def mat(path, *, coding=None) -> dict:
         "neurons": names,
         "info": info,
         "told": told,
-        "notes": () if choices.coding is None else (f"choices by {choices.coding}",),
+        "notes": choices.notes,
     }
 
 

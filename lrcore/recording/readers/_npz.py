@@ -43,17 +43,16 @@ def npz(path, *, key=None, bin_width=None, axes=None, coding=None) -> dict:
     if signal.ndim != 3:
         return {key: signal, "bin_width": bin_width or BIN_WIDTH}
     width, onsets = _bins(path, held, signal.shape, bin_width)
-    choices, told, notes = held.get("choices"), (), ()
+    choices, told, notes, coded = held.get("choices"), (), (), False
     if choices is not None and choices.dtype.kind == "f" and np.isnan(choices).all():
         choices = None
     if choices is not None and choices.shape == signal.shape[:1]:
         written, choices = choices, _columns.choices(path, "choices", choices, coding)
         used, told = usable(path, {"without a choice": np.isnan(choices.values)})
-        notes = () if choices.coding is None else (f"choices by {choices.coding}",)
-        choices = choices.values
+        notes, coded, choices = choices.notes, choices.coding is not None, choices.values
     else:
         used = np.arange(len(signal))
-    info = {"onsets": onsets, "choices": written if notes else None}
+    info = {"onsets": onsets, "choices": written if coded else None}
 
     def some(value):
         fits = value is not None and value.shape[:1] == signal.shape[:1] and len(used) < len(signal)
