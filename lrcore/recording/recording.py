@@ -95,6 +95,7 @@ class Recording(eqx.Module):
         name = "spikes" if rates is None else "rates"
         lengths, choices = _containers.plain("lengths", lengths), _containers.plain("choices", choices)
         given = _containers.signal(name, spikes if rates is None else rates, lengths, axes)
+        validation.in_steps(given.step, self.bin_width)
         heard = None if inputs is None else _containers.signal("inputs", inputs, lengths)
         signal = np.asarray(checks.array(name, given.array, validation.AXES, padded=True))
         if 0 in signal.shape:
