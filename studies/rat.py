@@ -183,7 +183,7 @@ def factor_analysis(recording, level, train, rank):
     best = None
     for width in (0.05, 0.1, 0.2):
         expected = np.empty(recording.spikes.shape, np.float32)
-        group = np.arange(recording.n_neurons) % 4
+        group = lr.recording.duplicates.groups(recording.signal, recording.lengths) % 4
         for k in range(4):
             others = recording.select_neurons(group != k)
             z = lr.latents.white_factors(others, rank, level[:, :, group != k], width=width)

@@ -2,6 +2,7 @@
 to.
 """
 
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import Executor
 
@@ -44,9 +45,10 @@ class Evaluation(eqx.Module):
 
     - `scores`: by name, (fold,). Bits per spike over each neuron's mean rate in training trials: `"time"`, of
       the baseline; `"neurons"`, of neurons from others (co-smoothing); `"inputs"`, from the inputs alone.
-      Areas under the ROC curve: `"choice"` and `"choice_inputs"`. Where trials next to one another share
-      their choice far beyond chance (sorted, or in blocks) and rates drift, a smooth course over trials is
-      taken from the odds first: a drift that runs along with the choices is no sign of them.
+      Areas under the ROC curve: `"choice"` and `"choice_inputs"`. Where trials next to one another in time
+      share their choice far beyond chance (sorted, or in blocks) and rates drift, a smooth course over trials
+      is taken from the odds first: a drift that runs along with the choices is no sign of them. When trials
+      were, `info["onsets"]` says, or `slow=True`; without either the odds stay as they are.
     - `psth`: (neuron,) share of variance of the histograms by choice that the co-smoothed rates explain, test
       trials of all folds together.
     """
@@ -80,8 +82,9 @@ def bits_per_spike(recording: Recording, expected: ArrayLike, reference: ArrayLi
 
     **Raises** `ValueError` where either is negative, NaN or infinite, or 0 where there are spikes: such
     predictions have no Poisson score, and clipping them would make one up. Also for rates in Hz in place of
-    counts a bin, or the other way round: all neurons off by the width of a bin; and for a recording without
-    spikes.
+    counts a bin, or the other way round: all neurons off by the width of a bin; for a `reference` that is so
+    far off that the neurons' own mean rates gain more than 1 bit per spike over it, or that all but excludes
+    a neuron which spikes: any prediction would score well; and for a recording without spikes.
 
     >>> counts = np.random.default_rng(0).poisson(0.1, (20, 50, 3))
     >>> data = Recording(spikes=counts, bin_width=0.01)
@@ -93,13 +96,21 @@ def bits_per_spike(recording: Recording, expected: ArrayLike, reference: ArrayLi
         raise ValueError("recording: expected spikes to score, got none in the valid bins")
     for name, value in (("expected", expected), ("reference", reference)):
         _in_counts(name, _predicted(name, value, recording, y), y, recording.bin_width)
+    _near_the_means(_predicted("reference", reference, recording, y), y)
     return _bits(recording, expected, reference)
 
 
 def _bits(recording: Recording, expected, reference) -> float:
     y = recording.counts[recording.mask].astype(float)
-    expected = _predicted("expected", expected, recording, y)
-    reference = _predicted("reference", reference, recording, y)
+    return _gain(
+        y,
+        _predicted("expected", expected, recording, y),
+        _predicted("reference", reference, recording, y),
+    )
+
+
+def _gain(y, expected, reference) -> float:
+    """Bits per spike of counts y over a reference."""
     # Without spikes only the expected counts matter.
     ratio = np.log(np.where(y > 0, expected, 1.0)) - np.log(np.where(y > 0, reference, 1.0))
     return float((y * ratio - expected + reference).sum() / y.sum() / np.log(2))
@@ -108,6 +119,9 @@ def _bits(recording: Recording, expected, reference) -> float:
 def _predicted(name: str, value, recording: Recording, y) -> Float[np.ndarray, "bin neuron"]:
     """Expected counts in the valid bins, in float64, refused where they have no Poisson score."""
     shape = recording.counts.shape
+    kind = np.asarray(value).dtype
+    if kind.kind not in "biuf":
+        raise ValueError(f"{name}: expected real numbers, got {kind}")
     if np.ma.is_masked(value):
         value = value.astype(float).filled(np.nan)
     try:
@@ -143,6 +157,20 @@ def _in_counts(name: str, value, y, bin_width: float) -> None:
                 f"{name}: expected counts a bin, got {value.mean():.3g} on average where the recording has "
                 f"{y.mean():.3g}, off by the bin width of {bin_width:g} s in every neuron: {advice}"
             )
+
+
+def _near_the_means(reference, y) -> None:
+    """Refuse a reference over which the mean rates of the same bins alone would have a high score."""
+    spikes, said = y.sum(axis=0), reference.sum(axis=0)
+    gain = _gain(y, np.broadcast_to(y.mean(axis=0), y.shape), reference)
+    if (spikes.sum() >= 10 and gain > 1) or (said < 1e-6 * spikes).any():
+        off = np.log(np.maximum(said, 1e-300) / np.maximum(spikes, 1))
+        worst = int(np.abs(off).argmax())
+        raise ValueError(
+            "reference: expected counts a bin near each neuron's mean, got one over which these means alone "
+            f"gain {gain:.3g} bits per spike; neuron {worst} has {spikes[worst]:.0f} spikes where it says "
+            f"{said[worst]:.3g}: take recording.mean_rates * recording.bin_width of the training trials"
+        )
 
 
 def co_smoothing(
@@ -198,7 +226,8 @@ def evaluate(
     - `options`: of `lr.latents.fit`.
 
     **Raises** `ValueError` for rates, fewer than 20 trials, neurons without spikes in the training trials of
-    a fold, and what `lr.latents.fit` raises.
+    a fold, and what `lr.latents.fit` raises. Warns where choices stand in blocks and rates change smoothly
+    over the array, but nothing says that its order is that of time: the score of choices may be of a drift.
 
     >>> from lrcore.recording import clicks_session
     >>> data = clicks_session(jr.key(0), n_trials=60).recording
@@ -232,14 +261,30 @@ def evaluate(
     else:
         done = [task.result() for task in [executor.submit(_fold, *job) for job in jobs]]
     done = [eqx.tree_at(lambda f: (f.train, f.test), one, (own[one.train], own[one.test])) for one in done]
-    return Evaluation(tuple(done), score(recording, done), _psth(recording, done))
+    return Evaluation(tuple(done), score(recording, done, places), _psth(recording, done))
 
 
-def score(recording: Recording, folds: Sequence[Fold]) -> dict[str, Float[np.ndarray, " fold"]]:
-    """The scores of folds by name; see `Evaluation`."""
+def score(
+    recording: Recording, folds: Sequence[Fold], at: Float[np.ndarray, " trial"] | None = None
+) -> dict[str, Float[np.ndarray, " fold"]]:
+    """The scores of folds by name, see `Evaluation`; `at` is the place of each trial (trial,) in time, if
+    known.
+    """
     from sklearn.metrics import roc_auc_score
 
-    odds = {name: _own_odds(recording, folds, name) for name in ("choice", "choice_inputs")}
+    drifting = _drifts_along(recording, at)
+    if drifting and at is None:
+        warnings.warn(
+            "choices stand in blocks and rates change smoothly over the array, whose order is not known to "
+            "be that of time: a drift may pass for a sign of the choices in their scores; give "
+            'info["onsets"], or slow=True if trials stand as they were recorded',
+            stacklevel=3,
+        )
+    odds = {name: _odds_of(folds, name) for name in ("choice", "choice_inputs")}
+    if drifting and at is not None:
+        odds = {
+            name: said and _without_drift(said, folds, recording.choices, at) for name, said in odds.items()
+        }
     rows = []
     for k, fold in enumerate(folds):
         test = recording.trials(fold.test)
@@ -255,15 +300,23 @@ def score(recording: Recording, folds: Sequence[Fold]) -> dict[str, Float[np.nda
     }
 
 
-def _own_odds(recording: Recording, folds: Sequence[Fold], name: str) -> list | None:
-    """Log odds of each fold, (trial,) each, less what a drift along with the choices puts into them."""
-    odds, choices = [getattr(fold, name) for fold in folds], recording.choices
-    if choices is None or any(one is None for one in odds):
-        return None
-    at = order.session_order(recording)
-    at = np.arange(recording.n_trials, dtype=float) if at is None else at
-    if not (order.follows_time(choices, at) and order.drifts(recording, at)):
-        return odds
+def _drifts_along(recording: Recording, at) -> bool:
+    """Whether choices stand in blocks and rates drift over the places `at`, or over those in the array, where
+    it takes more to say so.
+    """
+    chance, at = (0.001, np.arange(recording.n_trials, dtype=float)) if at is None else (0.05, at)
+    choices = recording.choices
+    return choices is not None and order.follows_time(choices, at) and order.drifts(recording, at, chance)
+
+
+def _odds_of(folds: Sequence[Fold], name: str) -> list | None:
+    """Log odds of each fold, (trial,) each; None where one has none."""
+    odds = [getattr(fold, name) for fold in folds]
+    return None if any(one is None for one in odds) else odds
+
+
+def _without_drift(odds: list, folds: Sequence[Fold], choices, at) -> list:
+    """Log odds of each fold less what a drift along with the choices puts into them."""
     tested = np.concatenate([fold.test for fold in folds])
     own = order.without_course(np.concatenate(odds), choices[tested], at[tested])
     return np.split(own, np.cumsum([len(one) for one in odds])[:-1])

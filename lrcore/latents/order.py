@@ -72,14 +72,14 @@ def follows_time(choices: Int[np.ndarray, " trial"], at: Float[np.ndarray, " tri
     return bool(np.mean(now[1:] == now[:-1]) - squares > _SORTED * deviation)
 
 
-def drifts(recording: Recording, at: Float[np.ndarray, " trial"]) -> bool:
-    """Whether the rate of any neuron changes smoothly over trials (trial,) of the same choice, beyond chance
-    (5 %, of all neurons).
+def drifts(recording: Recording, at: Float[np.ndarray, " trial"], chance: float = 0.05) -> bool:
+    """Whether the rate of any neuron changes smoothly over trials (trial,) of the same choice, beyond what
+    chance allows in a recording, all neurons together.
     """
     rates = recording.signal.sum(axis=1, dtype=np.float64) / recording.lengths[:, None]
     labels = np.zeros(len(rates)) if recording.choices is None else recording.choices
     own = (labels[:, None] == np.unique(labels)).astype(float)
-    return bool(_chance(_course(at), own, rates).min() * rates.shape[1] < 0.05)
+    return bool(_chance(_course(at), own, rates).min() * rates.shape[1] < chance)
 
 
 def without_course(

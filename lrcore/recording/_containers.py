@@ -27,8 +27,8 @@ class Fresh(NamedTuple):
 
 
 class Signal(NamedTuple):
-    """An array, and what its container says: lengths of trials, names of neurons, and that its axes are
-    certain; None or False where it says nothing.
+    """An array, and what its container says: lengths of trials, names of neurons, that its axes are certain,
+    and the step of its times; None or False where it says nothing.
     """
 
     array: Any
@@ -36,6 +36,7 @@ class Signal(NamedTuple):
     neurons: tuple[str, ...] | None = None
     fresh: bool = False
     sure: bool = False
+    step: float | None = None
 
 
 def signal(name, value, lengths=None, axes=None) -> Signal:
@@ -59,8 +60,14 @@ def signal(name, value, lengths=None, axes=None) -> Signal:
     if _is_trials(value):
         found = _stacked(name, value, None if order is None else [i for i in order if i])
         return found._replace(sure=order is not None)
-    neurons = None
+    if hasattr(value, "data_vars"):
+        raise TypeError(
+            f"{name}: expected an array (trial, time, neuron), got a Dataset: give one of its variables, "
+            f"{', '.join(map(str, value.data_vars)) or 'of which it has none'}"
+        )
+    neurons = step = None
     if hasattr(value, "dims") and hasattr(value, "to_numpy"):
+        step = _step(value)
         value, neurons, named = _by_dims(name, value, order)
         order, sure = None, named or order is not None
     else:
@@ -72,7 +79,7 @@ def signal(name, value, lengths=None, axes=None) -> Signal:
     found = None
     if isinstance(value, np.ma.MaskedArray):
         value, found = _unmasked(name, value, lengths)
-    return Signal(value, found, neurons, sure=sure)
+    return Signal(value, found, neurons, sure=sure, step=step)
 
 
 def dense(name, value):
@@ -144,8 +151,9 @@ def _by_dims(name, value, order):
     are words; whether the dimensions say which is which.
     """
     called = [_CALLED.get(str(dim).lower()) for dim in value.dims]
-    if {"trial", "time"} < set(called) and called.count(None) == 1:
-        called[called.index(None)] = "neuron"
+    left = set(AXES) - set(called)
+    if len(called) == 3 and len(left) == 1 and called.count(None) == 1:
+        called[called.index(None)] = left.pop()
     if sorted(map(str, called)) != sorted(AXES):
         array = value.to_numpy()
         return (array if order is None or array.ndim != 3 else array.transpose(order)), None, False
@@ -157,6 +165,19 @@ def _by_dims(name, value, order):
     coords = getattr(value, "coords", {})
     dim = value.dims[named[2]]
     return value.to_numpy().transpose(named), _words(coords[dim].to_numpy() if dim in coords else ()), True
+
+
+def _step(value) -> float | None:
+    """The step of a labelled array's times, in their own unit; in seconds for differences in time."""
+    coords = getattr(value, "coords", {})
+    times = [
+        np.asarray(coords[d]) for d in value.dims if _CALLED.get(str(d).lower()) == "time" and d in coords
+    ]
+    if not times or len(times[0]) < 2 or times[0].dtype.kind not in "iufmM":
+        return None
+    steps = np.diff(times[0])
+    steps = steps / np.timedelta64(1, "s") if steps.dtype.kind == "m" else steps.astype(float)
+    return float(np.median(steps))
 
 
 def _words(labels) -> tuple[str, ...] | None:
@@ -181,6 +202,12 @@ def _stacked(name, trials, order) -> Signal:
         if hasattr(one, "columns") and hasattr(one, "to_numpy"):
             held = [str(label) if isinstance(label, str) else label for label in one.columns]
             labels = held if labels is None else labels
+            others = [label for label in held if _CALLED.get(str(label).lower()) in ("trial", "time")]
+            if others:
+                raise ValueError(
+                    f"{name}: expected a column for each neuron in every trial's table, got "
+                    f"'{others[0]}' among them: drop it, one.drop(columns='{others[0]}')"
+                )
             if held != labels:
                 raise ValueError(
                     f"{name}: expected the same neurons, in the same order, in every trial's table, got "

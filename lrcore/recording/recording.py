@@ -95,6 +95,7 @@ class Recording(eqx.Module):
         name = "spikes" if rates is None else "rates"
         lengths, choices = _containers.plain("lengths", lengths), _containers.plain("choices", choices)
         given = _containers.signal(name, spikes if rates is None else rates, lengths, axes)
+        validation.in_steps(given.step, self.bin_width)
         heard = None if inputs is None else _containers.signal("inputs", inputs, lengths)
         signal = np.asarray(checks.array(name, given.array, validation.AXES, padded=True))
         if 0 in signal.shape:
@@ -300,11 +301,11 @@ class Recording(eqx.Module):
         """What came in and what looks wrong with it, before any model: a line for each finding, with what to
         do.
 
-        Silent and constant neurons, neurons with few spikes, copies of one neuron; slow drift and jumps over
-        trials; trials that are unusual, repeated, overlapping, cut at the array's end or padded without a
-        word; inputs that never change, choices of one kind, conditions that stand in order; bins that are
-        longer than `tau`, spikes faster than a neuron can fire. One clean recording in a hundred has a word
-        about chance.
+        Silent and constant neurons, neurons with few spikes, all alike, or copies of one; slow drift and
+        jumps over trials; trials that are unusual, of a level of their own, repeated, overlapping, cut at
+        the array's end or padded without a word; inputs that never change, choices of one kind, conditions
+        that stand in order; bins that are longer than `tau`, spikes faster than a neuron can fire. One clean
+        recording in a hundred has a word about chance.
 
         - `tau`: the time constant in seconds that a model will have, to compare the bins with.
 

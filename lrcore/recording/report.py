@@ -11,8 +11,9 @@ from . import duplicates
 
 # Chance of a wrong word about change over trials, in a whole recording.
 _LEVEL = 0.01
-# Smooth courses over trials that are looked for: cosines of up to two periods.
-_COSINES = 4
+# Smooth courses over trials that are looked for: cosines of up to two periods; and the next ones, that say
+# how much trials vary this slowly without a drift.
+_COSINES, _NEXT = 4, 8
 # Peak to peak over the session, as a share of the mean, or of half a standard deviation over trials.
 _CHANGE = 0.25
 # Fewer trials say nothing of their order.
@@ -23,6 +24,8 @@ _FEW = 30
 _SILENT = 20
 # A trial is unusual beyond this factor, and this number of robust standard deviations.
 _FACTOR, _DEVIATIONS = 2.0, 6.0
+# So many trials of one level far from the others are a condition rather than accidents.
+_SHARED = 4
 # How much more, or less, often neighbouring trials are of one condition than chance has it, as a share of
 # the most possible.
 _ORDER = 0.3
@@ -52,8 +55,9 @@ class Report(eqx.Module):
       together; of rates, the root mean square of the median neuron, relative to the median trial.
     - `drifting`, `jumping`: (neuron,), whose level changes slowly over the session, or at trial `jump`, the
       first one afterwards, None without one.
-    - `unusual`: (trial,), far more or less active than others. `repeated`: (trial,), equal to an earlier one.
-      `kept_trials`: (trial,), neither of these.
+    - `unusual`: (trial,), far more or less active than others, each in its own way; `leveled`: (trial,), far
+      as well, but at a level that several share, as of a condition. `repeated`: (trial,), equal to an earlier
+      one. `kept_trials`: (trial,), neither unusual nor repeated.
     - `silent`: (trial, 2), bins at the start and at the end in which nothing happens, where that is no
       accident.
     - `order`: by the name of a condition, how far neighbouring trials share it more (up to 1) or less (down
@@ -74,6 +78,7 @@ class Report(eqx.Module):
     jumping: Bool[np.ndarray, " neuron"]
     jump: int | None
     unusual: Bool[np.ndarray, " trial"]
+    leveled: Bool[np.ndarray, " trial"]
     repeated: Bool[np.ndarray, " trial"]
     silent: Int[np.ndarray, "trial 2"]
     order: dict[str, float]
@@ -112,15 +117,16 @@ def examine(recording, *, tau=None) -> Report:
     else:
         levels = (total - usual) / lengths[:, None]
         activity = _size(signal, course, lengths)
-    unusual = _unusual(activity, usual.sum(axis=1) if spikes else None)
-    drifting, jumping, jump = _changes(levels, usual if spikes else None, constant)
     silent = _silent_ends(signal, lengths, spikes)
+    unusual, leveled = _unusual(activity, usual.sum(axis=1) if spikes else None, silent.any(axis=1))
+    drifting, jumping, jump = _changes(levels, usual if spikes else None, constant)
     repeated = _repeated(signal, lengths, spikes)
     order = _order(recording)
     findings = [
         *_of_neurons(recording, rates, constant, groups, labels),
         *_of_change(levels, drifting, jumping, jump, labels, spikes),
         *_of_trials(recording, silent, unusual, repeated),
+        *_of_levels(activity, leveled),
         *_of_conditions(recording, order),
         *_of_bins(recording, labels, width, tau),
     ]
@@ -144,6 +150,7 @@ def examine(recording, *, tau=None) -> Report:
         jumping,
         jump,
         unusual,
+        leveled,
         repeated,
         silent,
         order,
@@ -167,9 +174,9 @@ def _size(signal, course, lengths):
     return found / max(np.median(found), 1e-300)
 
 
-def _unusual(activity, expected):
-    """Trials far from the others: by a factor, and by robust standard deviations, of counts at least those of
-    a Poisson number.
+def _unusual(activity, expected, padded):
+    """Trials far from the others, by a factor, and by robust standard deviations, of counts at least those of
+    a Poisson number: the single ones, and those that share a level with several.
     """
     relative = np.maximum(activity / max(np.median(activity), 1e-300), 1e-6)
     if expected is None:
@@ -178,7 +185,14 @@ def _unusual(activity, expected):
         away, least = 2 * (np.sqrt(relative) - 1) * np.sqrt(expected), 1.0
     spread = max(1.4826 * np.median(np.abs(away - np.median(away))), least)
     far = (relative > _FACTOR) | (relative < 1 / _FACTOR)
-    return far & (np.abs(away) > _DEVIATIONS * spread)
+    far &= np.abs(away) > _DEVIATIONS * spread
+    shared = np.zeros_like(far)
+    for side in (far & (away > 0) & ~padded, far & (away < 0) & ~padded):
+        if side.sum() >= _SHARED:
+            apart = np.abs(away - np.median(away[side]))
+            if 1.4826 * np.median(apart[side]) < 3 * spread:
+                shared |= side & (apart < _DEVIATIONS * spread)
+    return far & ~shared, shared
 
 
 def _ranks(values):
@@ -209,11 +223,7 @@ def _changes(levels, usual, constant):
     together = _ranks(ranks.mean(axis=1, keepdims=True))
     smooth = _cosines(n_trials)
     both = np.concatenate([ranks, together], axis=1)
-    # Trials may resemble their neighbours without any drift: a sum of them then varies more.
-    left = both - smooth @ (smooth.T @ both)
-    alike = (left[1:] * left[:-1]).sum(axis=0) / np.maximum((left**2).sum(axis=0), 1e-12)
-    alike = np.clip(alike, 0, 0.99)
-    both *= np.sqrt((1 - alike) / (1 + alike))
+    both /= np.sqrt(_lasting(both, constant))
     slow = ((smooth.T @ both) ** 2).sum(axis=0)
     certain = chdtrc(_COSINES, slow) < _LEVEL / (n_neurons + 1)
     size = 2 * levels.std(axis=0) if usual is None else levels.mean(axis=0)
@@ -241,6 +251,20 @@ def _changes(levels, usual, constant):
     return changed, nothing, None
 
 
+def _lasting(ranks, constant):
+    """How many times more slow sums over trials vary (neuron,) than if trials were independent: they may
+    resemble their neighbours without any drift. All neurons together stand last.
+    """
+    smooth, more = np.split(_cosines(len(ranks), _COSINES + _NEXT), [_COSINES], axis=1)
+    left = ranks - smooth @ (smooth.T @ ranks)
+    alike = (left[1:] * left[:-1]).sum(axis=0) / np.maximum((left**2).sum(axis=0), 1e-12)
+    alike = np.clip(alike, 0, 0.99)
+    near = ((more.T @ ranks) ** 2).mean(axis=0)
+    # Of one neuron this is uncertain: two parts are of all of them.
+    near[:-1] = (near[:-1] + 2 * near[:-1].sum() / max((~constant).sum(), 1)) / 3
+    return np.maximum((1 + alike) / (1 - alike), near)
+
+
 def _gone(levels, usual):
     """Neurons that are silent from some trial on, or up to one, where that is no accident."""
     found = np.zeros(levels.shape[1], bool)
@@ -250,10 +274,10 @@ def _gone(levels, usual):
     return found
 
 
-def _cosines(n_trials):
+def _cosines(n_trials, number=_COSINES):
     """Orthonormal cosines over trials (trial, cosine), without the constant."""
     at = (np.arange(n_trials) + 0.5) / n_trials
-    return np.sqrt(2 / n_trials) * np.cos(np.pi * np.outer(at, np.arange(1, _COSINES + 1)))
+    return np.sqrt(2 / n_trials) * np.cos(np.pi * np.outer(at, np.arange(1, number + 1)))
 
 
 def _silent_ends(signal, lengths, spikes):
@@ -299,6 +323,9 @@ def _order(recording):
     for name, value in values.items():
         if value is None or np.ndim(value) != 1 or len(value) < _TRIALS:
             continue
+        # A coded choice stands in `info` as well, as it was in the file.
+        if name != "choices" and _renamed(recording.choices, value):
+            continue
         kinds, number, counts = np.unique(value, return_inverse=True, return_counts=True)
         pairs = len(value) - 1
         if 2 <= len(kinds) <= 20:
@@ -316,6 +343,15 @@ def _order(recording):
         if abs(score) > 4 and abs(share) > _ORDER:
             found[name] = float(share)
     return found
+
+
+def _renamed(one, other) -> bool:
+    """Whether two columns (trial,) divide the trials alike."""
+    if one is None or len(one) != len(other):
+        return False
+    one, other = (np.unique(x, return_inverse=True)[1] for x in (one, other))
+    pairs = len(np.unique(np.stack([one, other]), axis=1).T)
+    return bool(pairs == one.max() + 1 == other.max() + 1)
 
 
 def _steps(rates, lengths):
@@ -406,16 +442,23 @@ def _of_trials(recording, silent, unusual, repeated):
     if ends.any():
         parts = [f"{n} at the {word}" for n, word in zip(ends, ("start", "end"), strict=True) if n]
         text = f"nothing happens in {' and '.join(parts)} of trials, {silent.max()} bins long"
-        yield Finding("padded", text, "give `lengths`, and start trials where the recording does")
+        # That all trials fall silent in the same bin is of the task as well as of a file.
+        common = ends[0] or np.ptp(recording.lengths - silent[:, 1]) == 0
+        if common:
+            advice = "were they silent there, as before a stimulus? If nothing was recorded, leave it out"
+        else:
+            advice = "give `lengths`, if the recording ends there"
+        yield Finding("padded", text, advice)
     full = recording.lengths == n_time
     if max(0.1 * n_trials, 5) <= full.sum() < n_trials:
         text = f"{full.sum()} of {n_trials} trials last to the array's end, {n_time} bins"
-        yield Finding("cut", text, "if they went on, their ends are missing: read longer trials")
+        yield Finding("cut", text, "is that a limit of the task? If they went on, read longer trials")
     if unusual.any():
         text = (
             f"{_plural(unusual.sum(), 'trial')} with less than half or more than twice the activity of others"
         )
-        yield Finding("unusual", text, "look at them; recording.trials(report.kept_trials)")
+        advice = "look at them; if they are artefacts, recording.trials(report.kept_trials)"
+        yield Finding("unusual", text, advice)
     if repeated.any():
         text = f"{_plural(repeated.sum(), 'trial')} equal to earlier ones"
         yield Finding(
@@ -429,6 +472,17 @@ def _of_trials(recording, silent, unusual, repeated):
         if early:
             text = f"{_plural(early, 'trial')} begin before the one before ends"
             yield Finding("overlap", text, "the same spikes are in two trials: cut them shorter")
+
+
+def _of_levels(activity, leveled):
+    if leveled.any():
+        level = np.median(activity[leveled]) / np.median(activity[~leveled])
+        text = (
+            f"{_plural(leveled.sum(), 'trial')} share a level of activity, {level:.2g} times that of others"
+        )
+        yield Finding(
+            "levels", text, "are they a condition of the task? Then keep them, and name it in `info`"
+        )
 
 
 def _of_conditions(recording, order):

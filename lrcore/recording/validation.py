@@ -66,26 +66,34 @@ def neurons_last(spikes) -> str | None:
     """With nothing to compare with, look at the counts, as neurons differ more than times do.
 
     Refused is only what no right recording looks like: a time axis along which means jump from bin to bin,
-    before a neuron axis along which they run smoothly, as over time. Where the axes might as well be right
+    before a neuron axis along which they run smoothly, as over time, and turn, as neurons sorted by rate do
+    not. Where the axes might as well be right
     (neurons that are alike respond to an event), a note says how to tell.
     """
     spread = _spread(spikes)
     other = int(spread[:2].argmax())
     seen = f"mean counts differ far more along axis {other} (relative variance {spread[other]:.2g}) than "
     seen += f"along the last ({max(spread[2], 0):.2g})"
-    if spread[1] > 0.1 and _jumps(spikes, 1) > 0.4 and _jumps(spikes, 2) < 0.2:
+    jumps = spread[1] > 0.1 and _jumps(spikes, 1) > 0.4 and _jumps(spikes, 2) < 0.2
+    if jumps and not _sorted(spikes):
         raise ValueError(
             f"spikes: expected spikes of shape (trial, time, neuron), got {spikes.shape}, where mean counts "
             "jump from bin to bin along axis 1, as between neurons, and run smoothly along the last, as over "
             "time: move the neuron axis last, np.moveaxis(spikes, 1, -1); if the axes are right, give "
             f"`lengths` or axes={AXES}"
         )
-    if spread[other] > 0.1 and spread[other] > 10 * spread[2]:
+    if jumps or (spread[other] > 0.1 and spread[other] > 10 * spread[2]):
         return (
             f"{seen}: if that is the neuron axis, move it last, np.moveaxis(spikes, {other}, -1); if the "
             f"axes are right, say so: axes={AXES}"
         )
     return None
+
+
+def _sorted(signal) -> bool:
+    """Whether the mean signal never turns along the last axis: noise over time would turn it."""
+    steps = np.diff(signal.mean(axis=(0, 1), dtype=np.float64))
+    return bool((steps >= 0).all() or (steps <= 0).all())
 
 
 def _jumps(signal, axis) -> float:
@@ -119,6 +127,8 @@ def _spread(signal) -> Float[np.ndarray, "3"]:
 
 def seconds(value) -> float:
     _containers.unitless("bin_width", value)
+    if isinstance(value, bool | np.bool_):
+        raise TypeError(f"bin_width: expected seconds, got {value}")
     value = checks.positive("bin_width", value)
     if value > 1:
         raise ValueError(
@@ -126,6 +136,15 @@ def seconds(value) -> float:
             f"bin_width={value / 1000:g}"
         )
     return value
+
+
+def in_steps(step, bin_width) -> None:
+    """Compare the steps of a time coordinate, in seconds or milliseconds, with the bins; 1 is of bins."""
+    if step is not None and step != 1 and not np.isclose([step, step / 1000], bin_width, rtol=1e-3).any():
+        raise ValueError(
+            f"bin_width: expected the step of the time coordinate, {step:g}, got {bin_width:g} s: give "
+            f"bin_width={step if step < 1 else step / 1000:g}"
+        )
 
 
 def without_padding(name, signal, mask, *, fresh=False) -> Shaped[np.ndarray, "trial time axis"]:

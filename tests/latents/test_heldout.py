@@ -1,5 +1,6 @@
 """Held-out scores against direct computations, and what co-smoothing may not see."""
 
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import equinox as eqx
@@ -179,9 +180,51 @@ def test_predictions_in_hertz_are_refused(recording, which):
         heldout.bits_per_spike(recording, **(right | {which: counts / 0.01}))
     with pytest.raises(ValueError, match=f"^{which}: .* off by the bin width .* leave them as they were"):
         heldout.bits_per_spike(recording, **(right | {which: counts * 0.01}))
-    # One neuron of many so far off is a bad prediction, and has its score.
+    # One neuron of many so far off is a bad prediction, and has its score; a bad reference flatters all.
     one = np.where(np.arange(24) == 5, 100.0, 1.0) * counts
-    assert np.isfinite(heldout.bits_per_spike(recording, **(right | {which: one})))
+    if which == "expected":
+        assert np.isfinite(heldout.bits_per_spike(recording, one, counts))
+    else:
+        with pytest.raises(ValueError, match="^reference: .* neuron 5 has "):
+            heldout.bits_per_spike(recording, counts, one)
+
+
+@pytest.mark.parametrize("width", [0.1, 0.2])
+def test_a_reference_that_flatters_is_refused(width):
+    counts = np.random.default_rng(0).poisson(0.8 * width / 0.1, (20, 40, 8))
+    recording = lr.Recording(spikes=counts, bin_width=width)
+    mean = recording.mean_rates * width
+    few = np.arange(8) < 4
+    flattering = [
+        *(mean / width, np.where(few, mean / width, mean), 40 * mean, counts.sum(axis=(0, 1))),
+        *(np.where(np.arange(8) == 3, 1e-300, mean), 0.05 * mean),
+    ]
+    for reference in flattering:
+        with pytest.raises(ValueError, match="^reference: expected counts a bin"):
+            heldout.bits_per_spike(recording, mean, reference)
+    # Of other trials, a course over time, or one rate for all neurons: honest references.
+    course = np.broadcast_to(counts.mean(axis=0), counts.shape) + 0.01
+    for reference in (2 * mean, mean / 2, np.full(8, mean.mean()), course):
+        assert np.isfinite(heldout.bits_per_spike(recording, mean, reference))
+
+
+def test_a_reference_of_few_spikes_is_not_looked_at():
+    """Nor is a neuron that was lost between training and test trials."""
+    spikes = np.random.default_rng(0).poisson(0.2, (21, 40, 8))
+    recording = lr.Recording(spikes=spikes)
+    few = eqx.tree_at(lambda r: r.spikes, recording, np.zeros_like(spikes))
+    few.spikes[0, [3, 20], 1] = 1
+    assert np.isfinite(heldout.bits_per_spike(few, np.full(8, 0.1), np.full(8, 0.2)))
+    lost = eqx.tree_at(lambda r: r.spikes, recording, np.where(np.arange(8) == 2, 0, spikes))
+    assert np.isfinite(heldout.bits_per_spike(lost, np.full(8, 0.2), np.full(8, 0.2)))
+
+
+@pytest.mark.parametrize("which", ["expected", "reference"])
+@pytest.mark.parametrize("kind", [complex, str, object])
+def test_predictions_that_are_no_real_numbers_are_refused(recording, which, kind):
+    right = {"expected": np.full(24, 0.1), "reference": np.full(24, 0.1)}
+    with pytest.raises(ValueError, match=f"^{which}: expected real numbers, got "):
+        heldout.bits_per_spike(recording, **(right | {which: np.full(24, 0.1).astype(kind)}))
 
 
 # --- the order of trials
@@ -241,14 +284,31 @@ def test_sorting_by_choice_gives_no_advantage(seed):
     assert abs(slow["choice"].mean() - other["choice"].mean()) < 0.08 and other["choice"].mean() > 0.8
 
 
-@pytest.mark.parametrize("onsets", [True, False])
-def test_a_drift_along_with_the_choices_says_nothing_of_them(onsets):
+@pytest.mark.parametrize("known", [{"onsets": True}, {"slow": True}], ids=["onsets", "vouched for"])
+@pytest.mark.filterwarnings("error")
+def test_a_drift_along_with_the_choices_says_nothing_of_them(known):
     """Sorted trials whose rates drift, and no other choice: chance."""
+    onsets, options = known.get("onsets", False), {"slow": True} if "slow" in known else {}
     found = []
     for seed in range(3):
         recording = session(drift=0.8, onsets=onsets, trials=80, seed=seed)
-        found.append(scored(recording).scores["choice"].mean())
+        found.append(scored(recording, **options).scores["choice"].mean())
     assert abs(np.mean(found) - 0.5) < 0.1 and max(found) < 0.68
+
+
+def test_places_in_the_array_are_no_time():
+    """Without onsets the score of a drift is the same however trials stand, and is warned of in blocks."""
+    recording = session(drift=0.8, trials=80)
+    with pytest.warns(UserWarning, match=r"^choices stand in blocks .* give info\[\"onsets\"\]") as said:
+        blocks = scored(recording)
+    assert len([one for one in said if "choices stand" in str(one.message)]) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mixed = scored(recording.trials(np.random.default_rng(0).permutation(80)))
+        # In blocks without a drift, there is nothing to warn of.
+        scored(session(trials=80), only=[0])
+    for name, values in blocks.scores.items():
+        np.testing.assert_array_equal(mixed.scores[name], values)
 
 
 def test_no_signal_at_all_sorted_is_chance():

@@ -266,3 +266,58 @@ def test_a_few_events_may_be_in_the_first_trial_alone(tmp_path):
     path = write(tmp_path / "a.nwb", events={"flash": [2.3]})
     assert Recording.from_nwb(path, inputs=["flash"]).inputs[0, :, 0].nonzero()[0].tolist() == [30]
     assert END > STOPS[-1]
+
+
+# --- a column of the trials has times of its own trials
+
+FAR_APART = 5.0 + 10.0 * np.arange(60)
+AFTER = np.random.default_rng(3).uniform(0.15, 0.45, 60)
+LONG = [spikes(rate, 610, k) for k, rate in enumerate((8, 12, 20))]
+OWN = FAR_APART + AFTER
+OUTSIDE = {
+    "milliseconds from the start": 1000 * AFTER,
+    "milliseconds": 1000 * OWN,
+    "of the trial before": np.roll(OWN, 1),
+    "of another day": OWN + UNIX + 1e7,
+}
+
+
+@pytest.mark.parametrize("times", OUTSIDE.values(), ids=OUTSIDE.keys())
+def test_times_of_other_trials_are_refused(tmp_path, times):
+    columns = {"rt": times, "clicks": [np.sort([t, t]) for t in times]}
+    path = write(tmp_path / "a.nwb", LONG, FAR_APART, FAR_APART + 1, columns=columns)
+    for how in ({"align": "rt", "window": (-0.2, 0.3)}, {"inputs": ["rt"]}, {"inputs": ["clicks"]}):
+        with pytest.raises(ValueError, match=r"a\.nwb: expected the times of .* its own trial, got"):
+            Recording.from_nwb(path, **how)
+
+
+@pytest.mark.parametrize("word", [0.0, -1.0, 9999.0, np.nan])
+@pytest.mark.parametrize("number", [1, 30, 50])
+def test_words_for_no_event_are_no_times(tmp_path, word, number):
+    # An event may be at 0 in a trial that begins there.
+    for zero in (4.75,) if (word, number) == (0, 1) else (0.0, 4.75, 5.0):
+        starts = FAR_APART - zero
+        column = np.where(np.arange(60) < number, word, starts + AFTER)
+        path = write(tmp_path / "a.nwb", LONG, starts, starts + 1, columns={"rt": column})
+        with pytest.warns(UserWarning, match=f"left out of 60 trials {number} without rt"):
+            found = Recording.from_nwb(path, align="rt", window=(-0.1, 0.3))
+        np.testing.assert_allclose(found.info["onsets"], (starts + AFTER)[number:] - 0.1)
+        assert Recording.from_nwb(path, inputs=["rt"]).inputs.sum() == 60 - number
+
+
+def test_columns_in_their_unit_and_near_their_trial(tmp_path):
+    right = binned(LONG, OWN, n_bins=30)
+    path = write(tmp_path / "u.nwb", LONG, FAR_APART, FAR_APART + 1, columns={"rt": OWN + UNIX})
+    np.testing.assert_array_equal(Recording.from_nwb(path, align="rt", window=(0, 0.3)).spikes, right)
+    path = write(tmp_path / "ms.nwb", LONG, FAR_APART, FAR_APART + 1, columns={"rt": 1000 * OWN})
+    said = Recording.from_nwb(path, align="rt", window=(0, 0.3), time_units={"events": 1e-3})
+    assert abs(said.spikes.astype(int) - right).sum() <= 1
+    path = write(tmp_path / "after.nwb", LONG, FAR_APART, FAR_APART + 1, columns={"reward": OWN + 1})
+    found = Recording.from_nwb(path, align="reward", window=(-0.2, 0.3))
+    np.testing.assert_allclose(found.info["onsets"], OWN + 0.8)
+
+
+def test_a_trial_without_an_end_is_left_out(tmp_path):
+    stops = np.where(np.arange(40) == 39, np.inf, STOPS)
+    with pytest.warns(UserWarning, match="left out of 40 trials 1 of fewer than two bins"):
+        assert Recording.from_nwb(write(tmp_path / "a.nwb", UNITS, STARTS, stops)).n_trials == 39

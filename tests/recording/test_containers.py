@@ -82,6 +82,8 @@ def test_tables_of_each_trial_have_the_names():
     assert same(Recording(spikes=[one.rename(columns=str.upper) for one in tables])).neurons == tuple("ABCDE")
     numbered = [pandas.DataFrame(one).astype("Int64") for one in trials()]
     assert same(Recording(spikes=numbered)).neurons is None
+    with pytest.raises(ValueError, match=r"got 'time' among them: drop it, one\.drop\(columns='time'\)"):
+        Recording(spikes=[one.assign(time=np.arange(len(one))) for one in tables])
     tables[3] = tables[3][list("edcba")]
     with pytest.raises(ValueError, match=r"the same neurons, in the same order.*got \['e', .* in trial 3"):
         Recording(spikes=tables)
@@ -174,6 +176,10 @@ def test_tensors_and_labelled_and_three_dimensional_sparse_arrays():
     for order in (("unit", "trial", "time"), ("time", "unit", "trial")):
         same(Recording(**parts(spikes=named.transpose(*order))))
         same(Recording(**parts(spikes=named.transpose(*order), axes=order)))
+    condition = named.rename(trial="condition").transpose("unit", "time", "condition")
+    assert same(Recording(**parts(spikes=condition))).neurons == tuple("abcde")
+    with pytest.raises(TypeError, match="got a Dataset: give one of its variables, counts"):
+        Recording(spikes=xarray.Dataset({"counts": named}))
     node = named.rename(unit="node").transpose("node", "time", "trial")
     same(Recording(**parts(spikes=node)))
     same(Recording(**parts(spikes=xarray.DataArray(counts()))))

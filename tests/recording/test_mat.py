@@ -99,6 +99,8 @@ LIGHTS = {
     "nothing": (lambda i: np.zeros(0), 6),
     "a word": (lambda i: "on" if i == 2 else "off", 5),
     "at 0 s": (lambda i: 0.0 if i == 2 else np.nan, 5),
+    "flags": (lambda i: i == 2, 5),
+    "flags in floats": (lambda i: float(i == 2), 5),
     "several": (lambda i: np.array([0.1, 0.2]) if i == 2 else np.nan, 5),
 }
 
@@ -123,6 +125,23 @@ def test_clicks_on_another_clock_and_missing_numbers(tmp_path):
     found = Recording.from_mat(path)
     assert (found.inputs.sum(axis=1) == [1, 0]).all()
     np.testing.assert_array_equal(np.isnan(found.info["gamma"]), np.arange(6) == 1)
+
+
+@pytest.mark.parametrize(
+    "moved",
+    [
+        lambda t, i: 1000 * t,
+        lambda t, i: 30_000 * t,
+        lambda t, i: t + 7.0 * i,
+    ],
+    ids=["milliseconds", "samples", "of the session, the first at 0"],
+)
+def test_clicks_of_which_some_are_in_a_trial_by_chance(tmp_path, moved):
+    def clicks(i):
+        return {side: moved(np.array([0.0, *more]), i) for side, more in (("L", [0.05, 0.11]), ("R", [0.07]))}
+
+    with pytest.raises(ValueError, match=r"a\.mat: expected clicktimes in seconds .* most far beyond"):
+        Recording.from_mat(write_mat(tmp_path / "a.mat", clicktimes=clicks))
 
 
 # --- version 7.3, laid out as MATLAB does

@@ -45,6 +45,13 @@ REFUSED = {
     "bins": ({"times": np.arange(T)}, "got steps of 1, as of bins or milliseconds: give bin_width"),
     "bins from 1 on": ({"times": np.arange(1.0, T + 1)}, "got steps of 1"),
     "bins of rates": ({"spikes": None, "rates": counts() / 7.0, "times": np.arange(T)}, "got steps of 1"),
+    "bins of each trial": ({"times": np.tile(np.arange(T), (S, 1))}, "got steps of 1"),
+    "milliseconds of each trial": ({"times": 977.0 * np.arange(S)[:, None] + np.arange(T)}, "got steps of 1"),
+    "centres of bins": ({"times": 0.5 + np.arange(T)}, "got steps of 1"),
+    "half bins": ({"times": 0.5 * np.arange(T)}, "got steps of 0.5"),
+    "one bin": ({"dt": 1, "spikes": None, "rates": counts() / 7.0}, "the width of a bin in seconds, got 1"),
+    "frequency and width": ({"fs": 50, "dt": 0.01}, "50 bins in a second, 0.02 s each, and bins of 0.01 s"),
+    "frequency and axis": ({"fs": 50, "times": 0.01 * np.arange(T)}, "expected one bin width, got 50 bins"),
     "milliseconds": ({"times": 20 * np.arange(T)}, "bin_width: expected seconds, .* give bin_width=0.02"),
     "stated in milliseconds": ({"dt": 20}, "bin_width: expected seconds, .* give bin_width=0.02"),
     "two widths": ({"dt": 0.02, "bin_width": 0.01}, "expected one bin width, got"),
@@ -78,6 +85,9 @@ def test_what_the_user_says_of_bins_without_a_unit_is_believed(tmp_path):
     for step in (1, 7, 300):
         assert read(tmp_path, {"bin_width": 0.02}, times=step * np.arange(T)).bin_width == 0.02
     assert read(tmp_path, {"bin_width": 0.02}, fs=30_000).bin_width == 0.02
+    assert read(tmp_path, {"bin_width": 0.02}, dt=1).bin_width == 0.02
+    with pytest.raises(ValueError, match="50 bins in a second, 0.02 s each, and bins of 0.01 s: leave one"):
+        read(tmp_path, {"bin_width": 0.01}, fs=50)
     with pytest.raises(
         ValueError, match=r"the bin width that the file states, 0.02 s, got bin_width=0.01: leave"
     ):
@@ -119,6 +129,7 @@ def test_onsets_in_samples_become_seconds(tmp_path):
     onsets = np.cumsum(np.random.default_rng(0).integers(30_000, 90_000, S))
     found = read(tmp_path, times=onsets, sampling_rate=30_000, dt=0.02)
     np.testing.assert_allclose(found.info["onsets"], onsets / 30_000)
+    assert read(tmp_path, times=onsets, fs=50).bin_width == 0.02
     np.testing.assert_array_equal(read(tmp_path, times=onsets).info["onsets"], onsets)
 
 

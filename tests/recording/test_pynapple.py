@@ -70,6 +70,9 @@ def test_other_objects_and_clocks_are_refused(monkeypatch):
         Recording.from_pynapple(relative, trials)
     with pytest.raises(ValueError, match="pynapple: expected events or a signal named 'speed', got none"):
         Recording.from_pynapple(units, trials, inputs=["speed"])
+    for what in ("choice", "photostimulus", "neurons"):
+        with pytest.raises(ValueError, match=f"pynapple: expected a column 'foo' as `{what}`, got none"):
+            Recording.from_pynapple(units, trials, **{what: "foo"})
     monkeypatch.setitem(__import__("sys").modules, "pynapple", None)
     with pytest.raises(ImportError, match=r'pip install "lrcore\[pynapple\]"'):
         Recording.from_pynapple(units, trials)

@@ -365,7 +365,9 @@ def test_nwb_with_other_names_and_another_bin(tmp_path, session):
     assert Recording.from_nwb(path).inputs is None
     with pytest.raises(ValueError, match="a.nwb: expected all of L, clicks or none, got no clicks: name"):
         Recording.from_nwb(path, clicks=("L", "clicks"))
-    assert Recording.from_nwb(path, choice="answer").choices is None
+    # What is asked for by name is there.
+    with pytest.raises(ValueError, match="a.nwb: expected a column 'answer' as `choice`, got none"):
+        Recording.from_nwb(path, choice="answer")
     with pytest.raises(ValueError, match="bin_width: expected seconds"):
         Recording.from_nwb(path, bin_width=10)
 

@@ -324,6 +324,74 @@ def test_padding_is_not_looked_at():
     assert jax.tree.all(jax.tree.map(lambda a, b: np.array_equal(a, b), found, again))
 
 
+def loud(rng, rates):
+    rates[rng.permutation(120)[:12]] *= 3
+
+
+def catch(rng, rates):
+    rates[rng.permutation(120)[:6]] *= 0.3
+
+
+def halves(rng, rates):
+    rates[rng.random(120) < 0.5] *= 3
+
+
+@pytest.mark.parametrize("condition", [loud, catch, halves], ids=lambda f: f.__name__)
+def test_a_condition_is_not_thrown_away(condition):
+    for seed in range(12):
+        rng, rates, more = parts(seed)
+        condition(rng, rates)
+        found = made(rng, rates, more).report()
+        assert found.kept_trials.all() and "unusual" not in found
+        assert condition is halves or ("levels" in found and found.leveled.sum() >= 5)
+        assert "levels" not in found or "are they a condition" in str(found)
+
+
+def test_an_artefact_beside_a_condition_is_unusual():
+    rng, rates, more = parts()
+    rates[10:22] *= 3
+    rates[[50, 80]] *= np.array([15, 0.1])[:, None, None]
+    found = made(rng, rates, more).report()
+    assert np.flatnonzero(found.unusual).tolist() == [50, 80]
+    assert np.flatnonzero(found.leveled).tolist() == list(range(10, 22))
+
+
+def test_silence_that_a_stimulus_may_end_is_asked_about():
+    for onset in (np.full(120, 30), np.random.default_rng(0).integers(20, 40, 120)):
+        rng, rates, more = parts()
+        rates[np.arange(100) < onset[:, None]] = 0
+        assert "before a stimulus?" in str(made(rng, rates, more).report())
+    rng, rates, more = parts()
+    rates[3:15, 50:] = 0
+    assert "give `lengths`, if the recording ends there" in str(made(rng, rates, more).report())
+
+
+def test_the_end_of_the_array_may_be_that_of_the_task():
+    assert "is that a limit of the task?" in str(cut(*parts())[0].report())
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_trials_that_resemble_their_neighbours_do_not_drift(own):
+    """A gain that is forgotten within a few trials, common to all neurons or of each."""
+    said = 0
+    for seed in range(12):
+        rng, rates, more = parts(seed)
+        gain = np.zeros((120, 24 if own else 1))
+        for k in range(1, 120):
+            gain[k] = 0.7 * gain[k - 1] + np.sqrt(0.51) * rng.normal(size=gain.shape[1])
+        said += bool({"drift", "jump"} & names(made(rng, rates * np.exp(0.3 * gain)[:, None], more).report()))
+    assert said <= 2
+
+
+def test_a_coded_choice_is_listed_once():
+    rng, rates, more = parts()
+    choices = np.sort(more["choices"])
+    more |= {"choices": choices, "info": {"choice": np.where(choices == 1, 2.0, -1.0)}}
+    assert set(made(rng, rates, more).report().order) == {"choices"}
+    more["info"] = {"rule": np.repeat(["colour", "motion", "both"], 40)}
+    assert set(made(rng, rates, more).report().order) == {"choices", "rule"}
+
+
 def test_few_trials_have_no_order():
     for n_trials in (2, 5, 19):
         rng, rates, more = parts(trials=n_trials)

@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
-from sessions import STARTS, STOPS, UNITS, binned, spikes, write
+from sessions import SESSION_START, STARTS, STOPS, UNITS, binned, spikes, write
 
 from lrcore.recording import Recording
 
@@ -38,6 +38,54 @@ def test_invalid_times_of_other_forms(tmp_path, invalid, left):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         assert Recording.from_nwb(write(tmp_path / "a.nwb", invalid=invalid)).n_trials == left
+
+
+UNIX = SESSION_START.timestamp()
+ON_CLOCKS = {
+    "all in milliseconds": ({"spikes": 1e3, "trials": 1e3, "invalid": 1e3}, 0, {"time_units": 1e-3}),
+    "trials in milliseconds": ({"trials": 1e3, "invalid": 1e3}, 0, {"time_units": {"trials": 1e-3}}),
+    "trials in Unix time": ({}, {"trials": UNIX}, {}),
+    "alone in Unix time": ({}, {"invalid": UNIX}, {}),
+    "spikes in Unix time": ({}, {"spikes": UNIX, "invalid": UNIX}, {}),
+}
+
+
+@pytest.mark.parametrize(("unit", "zero", "how"), ON_CLOCKS.values(), ids=ON_CLOCKS.keys())
+def test_invalid_times_on_the_clocks_that_the_file_tells(tmp_path, unit, zero, how):
+    def moved(what, times):
+        return np.asarray(times) * unit.get(what, 1.0) + (zero.get(what, 0.0) if zero else 0.0)
+
+    path = write(
+        tmp_path / "a.nwb",
+        [moved("spikes", t) for t in UNITS],
+        moved("trials", STARTS),
+        moved("trials", STOPS),
+        invalid=[moved("invalid", (30.0, 70.0))],
+    )
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        found = Recording.from_nwb(path, **how)
+    assert any("left out of 40 trials 13 in invalid times" in str(one.message) for one in told)
+    np.testing.assert_array_equal(found.spikes, binned(starts=STARTS[(STOPS <= 30) | (STARTS >= 70)]))
+
+
+@pytest.mark.parametrize("factor", [1e3, 3e4])
+def test_intervals_on_other_clocks_are_refused(tmp_path, factor):
+    path = write(tmp_path / "a.nwb", invalid=[(30.0 * factor, 70.0 * factor)])
+    with pytest.raises(ValueError, match=r"a\.nwb: expected invalid_times in seconds of the session"):
+        Recording.from_nwb(path)
+    assert Recording.from_nwb(path, validity=False).n_trials == 40
+    for name, observed in (("b", [[0.0, 130.0 * factor]]), ("c", factor * np.stack([STARTS, STOPS], axis=1))):
+        path = write(tmp_path / f"{name}.nwb", observed=[observed] * 4)
+        with pytest.raises(ValueError, match=rf"{name}\.nwb: expected obs_intervals in seconds"):
+            Recording.from_nwb(path)
+
+
+def test_a_window_before_the_session_is_left_out(tmp_path):
+    path = write(tmp_path / "a.nwb", starts=STARTS - 2, stops=STOPS - 2)
+    with pytest.warns(UserWarning, match="left out of 40 trials 1 before the session's zero"):
+        found = Recording.from_nwb(path, window=(-1, 0.5))
+    np.testing.assert_array_equal(found.info["onsets"], STARTS[1:] - 3)
 
 
 def test_a_window_is_invalid_where_its_trial_is_not(tmp_path):
@@ -214,6 +262,10 @@ def test_trials_without_the_event_are_left_out(tmp_path):
         ({"window": (0, 0.01)}, r"window: expected \(before, after\) in seconds, of two bins or more"),
         ({"window": 0.5}, r"window: expected \(before, after\) in seconds"),
         ({"inputs": ["speed"]}, "expected events or a signal named 'speed', got none"),
+        ({"choice": "response"}, "expected a column 'response' as `choice`, got none: .* choice=None is for"),
+        ({"photostimulus": "laser"}, "expected a column 'laser' as `photostimulus`, got none"),
+        ({"neurons": "label"}, "expected a column 'label' as `neurons`, got none"),
+        ({"clicks": ("left", "right")}, "expected all of left, right or none, got no left, right"),
         ({"coding": {"a": 0}}, "expected the column 'choice' that `coding` is for, got none"),
     ],
 )
@@ -274,6 +326,28 @@ def test_unclear_choices_are_refused(tmp_path, written, words):
     assert Recording.from_nwb(path, choice=None).choices is None
 
 
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ([0, 1, -99, 1], r"got -99 \(10\), 0 \(10\), 1 \(20\): .* coding="),
+        ([-1, 1, 2, 1, -1], r"got -1 \(16\), 1 \(16\), 2 \(8\): .* coding=\{-1: 0, 1: 1\}"),
+    ],
+)
+def test_numbers_among_choices_that_may_be_none_are_refused(tmp_path, written, words):
+    path = write(tmp_path / "a.nwb", columns={"choice": written * (40 // len(written))})
+    with pytest.raises(ValueError, match=rf"a\.nwb: expected choices numbered from 0 up .* {words}"):
+        Recording.from_nwb(path)
+
+
+def test_choices_of_three_kinds_are_counted(tmp_path):
+    path = write(tmp_path / "a.nwb", columns={"choice": [0, 1, 2, 1, 2] * 8})
+    found = Recording.from_nwb(path)
+    assert "choices of 3 kinds in 'choice', 0 (8), 1 (16), 2 (16): if one of them is no" in found.notes[0]
+    with pytest.warns(UserWarning, match="8 without a choice"):
+        found = Recording.from_nwb(path, coding={1: 0, 2: 1})
+    np.testing.assert_array_equal(found.choices, [0, 1, 0, 1] * 8)
+
+
 def test_a_coding_is_believed(tmp_path):
     path = write(tmp_path / "a.nwb", columns={"choice": ["a", "b", "c", "b"] * 10})
     with pytest.warns(UserWarning, match="10 without a choice"):
@@ -294,6 +368,7 @@ LIGHTS = {
     "numbers in words": (["0", "0.0", "nan", "0"] * 10, 40),
     "flags in floats": ([0.0, 1.0, 0.0, 0.0] * 10, 30),
     "flags in integers": ([0, 0, 0, 1] * 10, 30),
+    "flags and nothing": ([0.0, 1.0, np.nan, 0.0] * 10, 30),
     "times": ([np.nan, 2.5, np.nan, np.nan] * 10, 30),
     "several times": ([np.array([]), np.array([2.5, 2.6]), np.array([np.nan]), np.array([])] * 10, 30),
 }
@@ -350,6 +425,45 @@ def test_signals_are_averaged_in_each_bin(tmp_path):
     np.testing.assert_allclose(found.inputs[:, :, 2], edges + 0.005, rtol=1e-5)
     np.testing.assert_allclose(found.inputs[:, :, 3], np.tile(np.arange(40.0)[:, None], 100), atol=1e-6)
     np.testing.assert_array_equal(found.inputs[:, :, 4], np.tile(np.arange(100) == 10, (40, 1)))
+
+
+def test_a_signal_is_no_events(tmp_path):
+    pynwb = pytest.importorskip("pynwb")
+    fine = np.arange(0, 130, 0.001)
+    pulses = (fine % 0.25 < 0.01).astype(float)
+    sides = ("left_clicks", "right_clicks")
+    traces = [pynwb.TimeSeries(name=n, data=pulses, unit="V", rate=1000.0) for n in sides]
+    jitter = np.random.default_rng(0).uniform(0, 1e-5, len(fine))
+    traces += [
+        series("timed", pulses, fine + jitter),
+        series("held", [0, 1] * 40, CHANGES, continuity="step"),
+    ]
+    path = write(tmp_path / "a.nwb", stimuli=traces)
+    for how in (
+        {},
+        {"align": "left_clicks", "clicks": ()},
+        {"align": "timed", "clicks": ()},
+        {"clicks": ["held"]},
+    ):
+        with pytest.raises(
+            ValueError, match=r"a\.nwb: expected the times of events as .*, got a signal with"
+        ):
+            Recording.from_nwb(path, **how)
+    assert Recording.from_nwb(path, inputs=["timed"], clicks=()).inputs.max() == pytest.approx(1)
+
+
+CHANGES = np.sort(np.concatenate([STARTS + 0.1, STARTS + 0.6]))
+
+
+def test_marks_and_intervals_are_events(tmp_path):
+    pynwb = pytest.importorskip("pynwb")
+    rng = np.random.default_rng(0)
+    times = np.sort(np.concatenate([start + rng.uniform(0, 1, 10) for start in STARTS]))
+    bouts = pynwb.misc.IntervalSeries(name="bouts", data=[1, -1] * 40, timestamps=CHANGES)
+    path = write(tmp_path / "a.nwb", stimuli=[series("licks", np.ones(400), times), bouts])
+    found = Recording.from_nwb(path, inputs=["licks", "bouts"]).inputs
+    np.testing.assert_array_equal(found[:, :, 0], binned([times])[:, :, 0])
+    np.testing.assert_array_equal(found[:, :, 1], np.tile(np.arange(100) == 10, (40, 1)))
 
 
 def test_a_value_that_holds_is_averaged_over_time(tmp_path):

@@ -13,6 +13,16 @@ def changed(at, value):
     return spikes
 
 
+class Labelled:
+    """As other libraries label their axes."""
+
+    def __init__(self, times):
+        self.dims, self.coords = ("trial", "time", "unit"), {"time": times}
+
+    def to_numpy(self):
+        return counts()
+
+
 REFUSED = {
     "neither": ({"spikes": None}, "either `spikes` or `rates`, got neither"),
     "both": ({"rates": counts()}, "either `spikes` or `rates`, got both"),
@@ -20,6 +30,11 @@ REFUSED = {
     "empty": ({"spikes": np.zeros((0, T, N))}, "got the empty shape"),
     "ragged": ({"spikes": [[[1, 2]], [[1, 2], [3, 4]]]}, "ragged sequence: pad unequal trials"),
     "bins in ms": ({"bin_width": 10}, r"expected seconds, at most 1, got 10: .* bin_width=0.01"),
+    "step of another time": (
+        {"spikes": Labelled(0.02 * np.arange(T))},
+        "expected the step of the time coordinate, 0.02, got 0.01 s: give bin_width=0.02",
+    ),
+    "step in ms": ({"spikes": Labelled(20 * np.arange(T))}, "the time coordinate, 20, .* bin_width=0.02"),
     "bins of zero": ({"bin_width": 0}, "expected a positive finite number"),
     "rates too high": ({"bin_width": 1e-5}, r"got 2.*e\+04 Hz in bins of 1e-05 s.*is it 0.01"),
     "rates too low": (
@@ -72,6 +87,15 @@ def test_bad_input_is_refused(changes, message):
 def test_other_numbers_are_refused(kind):
     with pytest.raises(TypeError, match=r"expected real numbers in float32 or float64, got .*: convert"):
         Recording(spikes=counts().astype(kind))
+
+
+def test_times_that_agree_with_the_bins():
+    for times in (0.01 * np.arange(T), 10 * np.arange(T), np.arange(T), ["a"] * T):
+        assert Recording(**parts(spikes=Labelled(times))).bin_width == 0.01
+    long = Labelled(np.arange(T) * np.timedelta64(20, "ms"))
+    assert Recording(**parts(spikes=long, bin_width=0.02)).bin_width == 0.02
+    with pytest.raises(TypeError, match="bin_width: expected seconds, got True"):
+        Recording(**parts(bin_width=True))
 
 
 def test_words_for_choices_are_numbered():
@@ -180,6 +204,18 @@ COURSES = {
 def test_right_axes_are_never_refused(course, rates):
     for seed in range(4):
         Recording(spikes=evoked(seed, course=course, rates=rates))
+
+
+def test_neurons_in_order_of_their_rates_are_noted():
+    """Before a frozen noise stimulus, right axes look as swapped ones do."""
+    for seed in range(12):
+        noise = np.random.default_rng(seed).lognormal(0, 0.7, 100)
+        spikes = evoked(seed, course=lambda t, noise=noise: noise, rates=unlike, shape=(120, 100, 20))
+        for order in (1, -1):
+            found = spikes[:, :, np.argsort(spikes.sum(axis=(0, 1)))[::order]]
+            assert ["if the axes are right, say so" in note for note in Recording(spikes=found).notes] == [
+                True
+            ]
 
 
 def test_axes_are_believed():

@@ -107,6 +107,18 @@ class Series(NamedTuple):
     held: bool = False
 
 
+def sampled(times, n_trials) -> bool:
+    """Whether times go on evenly, many in a trial, as of samples rather than of events.
+
+    >>> sampled(np.arange(1000) * 0.001, 10), sampled(np.cumsum(np.arange(1000.0)), 10)
+    (True, False)
+    """
+    steps = np.diff(times)
+    if len(times) <= 10 * n_trials:
+        return False
+    return bool((np.abs(steps - np.median(steps)) <= 0.1 * np.median(steps)).mean() > 0.99)
+
+
 def averaged(series: Series, grid: Grid) -> Float[np.ndarray, "trial time channel"]:
     """Mean of a signal over each bin: of the line from sample to sample, or of the value that holds.
 

@@ -172,23 +172,100 @@ def not_rounded(path, times, unit, bin_width) -> None:
             )
 
 
-def own_trial(path, name, rows, trials: Trials, *, relative=False) -> list[np.ndarray]:
-    """Times of a column of the trials table, (trial, events), in seconds of the session.
+def own_trial(
+    path, name, rows, trials: Trials, *, unit=1.0, relative=False, reference=None
+) -> list[np.ndarray]:
+    """Times of a column of the trials table, (trial, events), in seconds of the session, each in its own
+    trial or near it; NaN for those that are not, as 0 or -1 where there was no event.
 
+    - `unit`: seconds in a unit of these times.
     - `relative`: whether the file says that they are counted from the start of each trial.
+    - `reference`: the Unix time of the session's zero, as the file says.
 
-    **Raises** `ValueError` where they lie there more often than in their own trial, and the file does not.
+    **Raises** `ValueError` where they are counted from the start of each trial and the file does not say so,
+    and where more than a tenth are of no trial or of another one.
     """
     at = np.repeat(np.arange(len(rows)), [np.size(row) for row in rows])
-    times = np.concatenate([np.zeros(0), *rows])
+    times = np.concatenate([np.zeros(0), *rows]) * unit
+    known = np.isfinite(times) & np.isfinite(trials.stops - trials.starts)[at]
     starts, stops = trials.starts[at], trials.stops[at]
+    first, last = (edge[at] for edge in _surroundings(trials))
+
+    def near(times):
+        return (times >= first) & (times <= last)
+
     own = (times >= starts) & (times <= stops)
-    since = (times >= 0) & (times <= stops - starts)
-    if since.sum() <= own.sum():
-        return rows
-    if relative:
-        return [row + start for row, start in zip(rows, trials.starts, strict=True)]
+    # A bare 0 is a word for no event, unless the file says that it is the start of the trial.
+    since = ((times > 0) | (relative & (times == 0))) & (times <= stops - starts)
+    if since.sum() > own.sum():
+        if not relative:
+            raise ValueError(
+                f"{path}: expected the times of {name} in seconds of the session, got "
+                f"{int((known & ~own).sum())} of {int(known.sum())} outside their trials, as if counted from "
+                "the start of the trial: add start_time to them"
+            )
+        return _by_trial(times + starts, at, len(rows))
+    for zero in [0.0] if reference is None else [0.0, reference, -reference]:
+        moved = times - zero
+        blank = _blank(moved, known & ~own, known & ~near(moved))
+        far = known & ~blank & ~near(moved)
+        if far.sum() <= 0.1 * (known & ~blank).sum():
+            return _by_trial(np.where(near(moved) & ~blank, moved, np.nan), at, len(rows))
+    far = known & ~near(times)
     raise ValueError(
-        f"{path}: expected the times of {name} in seconds of the session, got {int((~own).sum())} of "
-        f"{len(own)} outside their trials, as if counted from the start of the trial: add start_time to them"
+        f"{path}: expected the times of {name} in seconds of the session, each in its own trial, got "
+        f"{int(far.sum())} of {int(known.sum())} outside it, from {times[far].min():.6g} to "
+        f"{times[far].max():.6g}, as if in milliseconds, from another zero or of another row: write them in "
+        "seconds of the session, and NaN where there is none"
     )
+
+
+def of_recording(path, what, intervals, extent, *, reference=None) -> np.ndarray:
+    """Intervals (interval, 2) in seconds of the session, Unix times brought there by the reference time.
+
+    - `extent`: when the session's first and last spike or trial was.
+
+    **Raises** `ValueError` for intervals further off than the session is long, which are on another clock.
+    """
+    first, last = min(extent[0], 0.0) if extent[1] < 1e8 else extent[0], extent[1]
+    edges = intervals[np.isfinite(intervals)]
+    if not len(edges):
+        return intervals
+    long = last - first
+    for zero in [0.0] if reference is None else [0.0, reference, -reference]:
+        moved = intervals - zero
+        starts, stops = np.nan_to_num(moved[:, 0], nan=-np.inf), np.nan_to_num(moved[:, 1], nan=np.inf)
+        near = (starts < last + long) & (stops > first - long)
+        ends = np.abs(moved[np.isfinite(moved)]).max() < _FAR * max(abs(first), abs(last))
+        if near.all() and ends:
+            return moved
+    raise ValueError(
+        f"{path}: expected {what} in seconds of the session, which is from {first:.6g} to {last:.6g} s, got "
+        f"times from {edges.min():.6g} to {edges.max():.6g}, on another clock or in another unit: write them "
+        "in its seconds, or leave them aside with validity=False"
+    )
+
+
+def _surroundings(trials) -> tuple[np.ndarray, np.ndarray]:
+    """From when to when a time is of that trial: so long before and after as the longest lasts, without what
+    belongs to the trials beside it."""
+    starts, stops = trials
+    longest = np.nanmax(stops - starts)
+    stops = np.where(np.isfinite(stops), stops, starts + longest)
+    order = np.argsort(starts)
+    before, after = np.full(len(starts), -np.inf), np.full(len(starts), np.inf)
+    before[order[1:]] = stops[order[:-1]]
+    after[order[:-1]] = starts[order[1:]]
+    first = np.fmin(np.fmax(before, starts - longest), starts)
+    return first, np.fmax(np.fmin(after, stops + longest), stops)
+
+
+def _blank(times, outside, far) -> np.ndarray:
+    """Which times are a word for no event: 0 or -1 outside their trials, or what most far from them are."""
+    values, numbers = np.unique(times[far], return_counts=True)
+    words = values[(numbers > 1) & (numbers >= far.sum() / 2)]
+    return np.isin(times, [*words, *np.intersect1d(times[outside], (0, -1))])
+
+
+def _by_trial(times, at, n) -> list[np.ndarray]:
+    return np.split(times, np.searchsorted(at, np.arange(1, n)))

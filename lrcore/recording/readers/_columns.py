@@ -17,12 +17,18 @@ _NO_LIGHT = {"", "-", "0", "0.0", "none", "nan", "null", "na", "n/a", "no", "off
 
 
 class Choices(NamedTuple):
-    """Choices of trials, NaN where there was none; and what number stands for what, where that is not 0 and 1
-    already.
+    """Choices of trials, NaN where there was none; what number stands for what, where that is not 0 and 1
+    already; and what is doubtful.
     """
 
     values: Float[np.ndarray, " trial"]
     coding: str | None
+    doubt: str | None = None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader says of them."""
+        return tuple(note for note in (self.coding and f"choices by {self.coding}", self.doubt) if note)
 
 
 def word(value) -> str | None:
@@ -36,7 +42,8 @@ def choices(path, name, column, coding: dict[Any, int] | None = None) -> Choices
     """Choices as 0, 1, ... in any of the usual codings.
 
     Left and right are 0 and 1, as are no and yes and any other two words or numbers in their order. Of -1, 0
-    and 1 the 0 is no choice. Whole numbers from 0 up stay as they are. Nothing, NaN and words such as "miss"
+    and 1 the 0 is no choice. Whole numbers from 0 up stay as they are, with a note where they are of more
+    than two kinds, as one may be no choice. Nothing, NaN and words such as "miss"
     are no choice.
 
     **Arguments**
@@ -72,11 +79,26 @@ def choices(path, name, column, coding: dict[Any, int] | None = None) -> Choices
             f"be no choice: say which with coding={{-1: 0, 0: 1}}, or leave out what is no choice"
         )
     whole = all(value == round(value) for value in found)
+    if whole and len(found) > 2:
+        return _several(path, name, values)
     if not whole or found <= {0, 1} or len(found) > 2 or (len(found) == 1 and found != {-1}):
         return Choices(np.where(np.isnan(values), np.nan, values), None)
     low, high = min(found), max(found)
     told = f"'{name}': {low:g} is 0" + (f", {high:g} is 1" if high > low else "")
     return Choices(np.where(np.isnan(values), np.nan, (values == high) & (high > low)), told)
+
+
+def _several(path, name, values) -> Choices:
+    """Choices of three kinds or more, as they stand, with a note that counts them."""
+    kinds, numbers = np.unique(values[np.isfinite(values)], return_counts=True)
+    listed = ", ".join(f"{kind:g} ({n})" for kind, n in zip(kinds[:6], numbers[:6], strict=True))
+    pair = [f"{kind:g}" for kind in kinds[np.sort(numbers.argsort(kind="stable")[-2:])]]
+    advice = f"if one of them is no choice, leave it out with coding={{{pair[0]}: 0, {pair[1]}: 1}}"
+    if kinds[0] < 0:
+        raise ValueError(
+            f"{path}: expected choices numbered from 0 up in the column '{name}', got {listed}: {advice}"
+        )
+    return Choices(values, None, f"choices of {len(kinds)} kinds in '{name}', {listed}: {advice}")
 
 
 def _worded(path, name, column, words) -> Choices:
@@ -146,7 +168,7 @@ def _scalar(value):
 
 def lit(column, *, times=False) -> tuple[Bool[np.ndarray, " trial"], tuple[str, ...]]:
     """Which trials had light, and in which words: a truth value, a time that is NaN where there was none,
-    times of several flashes, or a word. With `times`, numbers are times even where all are 0 or 1.
+    times of several flashes, or a word. With `times`, numbers are times where all are 0, or all are 1.
 
     >>> lit(["none", "left ALM", b"off"])[0], lit([0.0, 1.0])[0], lit([float("nan"), 0.0])[0]
     (array([False,  True, False]), array([False,  True]), array([False,  True]))
@@ -154,14 +176,15 @@ def lit(column, *, times=False) -> tuple[Bool[np.ndarray, " trial"], tuple[str, 
     flat = [np.ravel(value).tolist() if not isinstance(value, str | bytes) else [value] for value in column]
     numbers = [x for row in flat for x in row if isinstance(x, int | float) and not isinstance(x, bool)]
     # A column of nothing but 0 and 1, one for each trial, is of flags, not of times.
-    flags = not times and len(numbers) == len(flat) and set(numbers) <= {0, 1}
+    known = {x for x in numbers if np.isfinite(x)}
+    flags = known == {0, 1} or (not times and len(numbers) == len(flat) and set(numbers) <= {0, 1})
     on, words = [], set()
     for row in flat:
         some = [word(x) for x in row if word(x) is not None and word(x) not in _NO_LIGHT]
         words |= set(some)
         rest = [x for x in row if isinstance(x, bool | int | float)]
         on.append(
-            bool(some) or any(bool(x) if flags or isinstance(x, bool) else np.isfinite(x) for x in rest)
+            bool(some) or any(x == 1 if flags or isinstance(x, bool) else bool(np.isfinite(x)) for x in rest)
         )
     return np.array(on, bool), tuple(sorted(words))
 

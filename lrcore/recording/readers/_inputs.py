@@ -2,10 +2,13 @@
 
 import numpy as np
 
-from . import _binning, _clock
+from . import _binning
 from ._binning import SLACK
 from ._source import called
-from ._trials import on_the_clock
+from ._trials import of_events, on_the_clock, own_rows
+
+# Events that are looked for without being asked for.
+_USUAL = ("left_clicks", "right_clicks")
 
 
 def inputs(source, clicks, inputs, grid, spans, said):
@@ -16,7 +19,7 @@ def inputs(source, clicks, inputs, grid, spans, said):
     """
     found = [source.find(name) for name in clicks]
     missing = [name for name, one in zip(clicks, found, strict=True) if one is None]
-    if missing and len(missing) < len(found):
+    if missing and (len(missing) < len(found) or tuple(clicks) != _USUAL):
         raise ValueError(
             f"{source.path}: expected all of {', '.join(clicks)} or none, got no {', '.join(missing)}: name "
             "what the file has with clicks=(left, right)"
@@ -54,11 +57,10 @@ def inputs(source, clicks, inputs, grid, spans, said):
 
 def _counted(source, name, found, grid, spans, said):
     """Counts (trial, time, 1) of events."""
-    times = found.times
-    if found.rows is not None and "events" not in said:
-        rows = _clock.own_trial(source.path, name, found.rows, spans, relative=found.relative)
-        times = np.concatenate([np.zeros(0), *rows])
-    times = on_the_clock(source, name, times, spans, said)
+    if found.rows is not None:
+        times = np.concatenate([np.zeros(0), *own_rows(source, name, found, spans, said)])
+    else:
+        times = of_events(source, name, found, spans, said)
     times = np.sort(times[np.isfinite(times)])
     inside = np.searchsorted(times, spans.stops) > np.searchsorted(times, spans.starts - grid.slack)
     if len(times) and not inside.any():

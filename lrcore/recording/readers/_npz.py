@@ -43,17 +43,16 @@ def npz(path, *, key=None, bin_width=None, axes=None, coding=None) -> dict:
     if signal.ndim != 3:
         return {key: signal, "bin_width": bin_width or BIN_WIDTH}
     width, onsets = _bins(path, held, signal.shape, bin_width)
-    choices, told, notes = held.get("choices"), (), ()
+    choices, told, notes, coded = held.get("choices"), (), (), False
     if choices is not None and choices.dtype.kind == "f" and np.isnan(choices).all():
         choices = None
     if choices is not None and choices.shape == signal.shape[:1]:
         written, choices = choices, _columns.choices(path, "choices", choices, coding)
         used, told = usable(path, {"without a choice": np.isnan(choices.values)})
-        notes = () if choices.coding is None else (f"choices by {choices.coding}",)
-        choices = choices.values
+        notes, coded, choices = choices.notes, choices.coding is not None, choices.values
     else:
         used = np.arange(len(signal))
-    info = {"onsets": onsets, "choices": written if notes else None}
+    info = {"onsets": onsets, "choices": written if coded else None}
 
     def some(value):
         fits = value is not None and value.shape[:1] == signal.shape[:1] and len(used) < len(signal)
@@ -76,31 +75,42 @@ def _bins(path, held, shape, said) -> tuple[float, Shaped[np.ndarray, " trial"] 
     any.
     """
     stated, frequency = _stated(path, held)
+    if stated == 1 and said != 1:
+        if said is None:
+            raise ValueError(
+                f"{path}: expected the width of a bin in seconds, got 1, as of bins or milliseconds: give "
+                "bin_width in seconds"
+            )
+        stated = None
     if said is not None and stated is not None and abs(said - stated) > 1e-3 * stated:
         raise ValueError(
             f"{path}: expected the bin width that the file states, {stated:g} s, got bin_width={said:g}: "
             "leave it out to take the file's"
         )
     known = stated if said is None else said
+    # More in a second are raw samples.
+    bins = frequency is not None and frequency <= 1000
     if "times" not in held:
-        if known is None and frequency is not None and frequency > 1000:
+        if known is None and frequency is not None and not bins:
             raise ValueError(
                 f"{path}: expected the number of bins in a second, got {frequency:g}, as of raw samples: "
                 "give bin_width in seconds"
             )
-        found = known if known is not None or frequency is None else 1 / frequency
-        return BIN_WIDTH if found is None else found, None
+        return _agreed(path, frequency if bins else None, known), None
     onsets, step, whole = _times(path, held["times"], shape, known)
     if step is None:
-        samples = frequency is not None and frequency > 1000 and (onsets == np.round(onsets)).all()
-        return BIN_WIDTH if known is None else known, onsets / frequency if samples else onsets
+        samples = frequency is not None and not bins and (onsets == np.round(onsets)).all()
+        width = _agreed(path, frequency if bins else None, known)
+        return width, onsets / frequency if samples else onsets
     if whole and frequency is not None:
         step, whole = step / frequency, False
+    elif bins:
+        _agreed(path, frequency, step)
     if known is None:
-        if whole and step == 1:
+        if np.isclose(step, (0.5, 1), rtol=1e-6).any():
             raise ValueError(
-                f"{path}: expected `times` in seconds, got steps of 1, as of bins or milliseconds: give "
-                "bin_width in seconds"
+                f"{path}: expected `times` in seconds, got steps of {step:g}, as of bins or milliseconds: "
+                "give bin_width in seconds"
             )
         return step, onsets
     # An axis in milliseconds, in samples or in bins is as clear, once the bin width is said.
@@ -110,6 +120,16 @@ def _bins(path, held, shape, said) -> tuple[float, Shaped[np.ndarray, " trial"] 
             "both are in seconds; leave `bin_width` out to take the file's"
         )
     return known, onsets
+
+
+def _agreed(path, frequency, width) -> float:
+    """The width of a bin by the number of bins in a second, or as it is known; refused where they differ."""
+    if frequency is not None and width is not None and not np.isclose(1 / frequency, width, rtol=1e-3):
+        raise ValueError(
+            f"{path}: expected one bin width, got {frequency:g} bins in a second, {1 / frequency:g} s each, "
+            f"and bins of {width:g} s: leave one out"
+        )
+    return width if width is not None else BIN_WIDTH if frequency is None else 1 / frequency
 
 
 def _stated(path, held) -> tuple[float | None, float | None]:
@@ -143,14 +163,15 @@ def _times(path, times, shape, known):
         step = float(steps[0])
         if not (np.abs(steps - step) <= 1e-3 * step).all():
             raise ValueError(f"{path}: expected `times` (trial, time) in even steps, got uneven ones")
-        return times[:, 0], step, False
+        return times[:, 0], step, step == round(step)
     if times.ndim != 1 or len(times) not in (n_trials, n_time, n_time + 1):
         raise ValueError(
             f"{path}: expected `times` as the onset of each of {n_trials} trials, or as the axis of {n_time} "
             f"bins, got shape {times.shape}: is the order of the axes another? Say it with axes"
         )
     step = _step(times) if len(times) in (n_time, n_time + 1) else None
-    whole = bool((times == np.round(times)).all())
+    # Centres of bins without a unit are halves.
+    whole = bool((times == np.round(times)).all()) or step == 1
     if len(times) != n_trials:
         if step is None:
             raise ValueError(

@@ -5,7 +5,7 @@ import contextlib
 import numpy as np
 
 from . import _session
-from ._binning import Series
+from ._binning import Series, sampled
 from ._files import present
 from ._source import Found, Source, of_rows
 
@@ -151,9 +151,9 @@ def _find(path, file, trials, name) -> Found | None:
     if column is not None:
         return of_rows(path, name, column, str(_described(trials[name])))
     with _reading(path):
-        held = [one for one in file.objects.values() if _named(one, name) and _kind(one)]
+        held = [one for one in file.objects.values() if _named(one, name) and _kind(one, 0)]
         if len(held) == 1:
-            return _kind(held[0])(held[0])
+            return _kind(held[0], len(trials))(held[0])
     if held:
         places = ", ".join(sorted("/".join(_ancestors(one)[-2:]) for one in held))
         raise ValueError(
@@ -179,26 +179,31 @@ def _named(one, name) -> bool:
     return _ancestors(one)[-len(parts) :] == parts
 
 
-def _kind(one):
+def _kind(one, n_trials):
     """What reads this object: as a table of events, or as a series; None for others."""
     columns = getattr(one, "colnames", ())
     if "timestamp" in columns or "start_time" in columns:
         word = "timestamp" if "timestamp" in columns else "start_time"
         return lambda table: Found(np.asarray(table[word][:]))
     if getattr(one, "timestamps", None) is not None or getattr(one, "rate", None) is not None:
-        return _series
+        return lambda series: _series(series, n_trials)
     return None
 
 
-def _series(one) -> Found:
-    """A time series: events where it is instantaneous or holds words or nothing, else a signal."""
+def _series(one, n_trials) -> Found:
+    """A time series: events where it is instantaneous, holds words, nothing or marks, the starts of
+    intervals, else a signal."""
     data = getattr(one, "data", None)
     if getattr(one, "timestamps", None) is not None:
         times = np.asarray(one.timestamps[:])
     else:
         times = (one.starting_time or 0.0) + np.arange(0 if data is None else len(data)) / one.rate
+    if data is not None and type(one).__name__ == "IntervalSeries":
+        return Found(times[np.asarray(data[:]) > 0])
     numbers = data is not None and 0 < len(data) == len(times) and np.asarray(data[:1]).dtype.kind in "biuf"
     if not numbers or getattr(one, "continuity", None) == "instantaneous":
+        return Found(times)
+    if getattr(one, "continuity", None) is None and not sampled(times, n_trials) and np.all(data[:] == 1):
         return Found(times)
     factor, shift = one.conversion, getattr(one, "offset", 0.0)
     held = getattr(one, "continuity", None) == "step"

@@ -14,6 +14,9 @@ from ._trials import grid as grid_of
 from ._trials import spans as spans_of
 from ._validity import invalid
 
+# Columns that are looked for without being asked for.
+_USUAL = {"choice": "choice", "photostimulus": "photostimulation", "neurons": "unit_name"}
+
 
 def arguments(
     source: Source,
@@ -59,9 +62,9 @@ def arguments(
     info = {
         key: source.trial_column(key) for key in ("gamma", *([choice] if choices and choices.coding else []))
     }
-    names = None if neurons is None else source.unit_column(neurons)
+    names = _column(source, "neurons", neurons, source.unit_column)
     names = source.unit_column("id") if names is None else names
-    notes = [placed, listed, None if choices is None else choices.coding and f"choices by {choices.coding}"]
+    notes = [placed, listed, *(() if choices is None else choices.notes)]
     if len(chosen) < source.n_units:
         notes += [f"left out of {source.n_units} units {source.n_units - len(chosen)} not in `units`"]
     return {
@@ -134,8 +137,19 @@ def _counts(source, chosen, clock, grid):
         ) from error
 
 
+def _column(source, what, name, column):
+    """A column by the name that the argument `what` has; None without. What is not named may be missing."""
+    found = None if name is None else column(name)
+    if found is None and name not in (None, _USUAL[what]):
+        raise ValueError(
+            f"{source.path}: expected a column {name!r} as `{what}`, got none: is it another "
+            f"name? {what}=None is for none"
+        )
+    return found
+
+
 def _lit(source, name) -> dict[str, Bool[np.ndarray, " trial"]]:
-    column = None if name is None else source.trial_column(name)
+    column = _column(source, "photostimulus", name, source.trial_column)
     if column is None:
         return {}
     on, words = _columns.lit(column)
@@ -144,7 +158,7 @@ def _lit(source, name) -> dict[str, Bool[np.ndarray, " trial"]]:
 
 
 def _choices(source, name, coding):
-    column = None if name is None else source.trial_column(name)
+    column = _column(source, "choice", name, source.trial_column)
     if column is not None:
         return _columns.choices(source.path, name, column, coding)
     if coding is not None:

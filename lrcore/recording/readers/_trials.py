@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float
 
 from . import _clock
-from ._binning import SLACK, Grid
+from ._binning import SLACK, Grid, sampled
 from ._clock import Trials
 from ._source import called
 
@@ -20,6 +20,8 @@ def spans(source, unit, bin_width) -> tuple[Trials, float]:
         for word, column in zip(source.words, raw, strict=True)
     ]
     spans = Trials(*(np.asarray(column, float) * unit for column in raw))
+    # A trial without an end has no known one.
+    spans = Trials(*(np.where(np.isfinite(column), column, np.nan) for column in spans))
     if not (np.isfinite(spans.starts) & (spans.stops > spans.starts)).any():
         raise ValueError(
             f"{source.path}: expected trials that stop after they start, got none of {source.n_trials}"
@@ -81,13 +83,34 @@ def _aligned(source, spans, said, align) -> Float[np.ndarray, " trial"]:
             f"{align!r}"
         )
     if found.rows is not None:
-        rows = [row * said.get("trials", 1.0) for row in found.rows]
-        rows = _clock.own_trial(source.path, align, rows, spans, relative=found.relative)
+        rows = own_rows(source, align, found, spans, said)
         return np.array([np.nanmin(row) if np.isfinite(row).any() else np.nan for row in rows])
-    times = np.sort(on_the_clock(source, align, found.times, spans, said))
+    times = np.sort(of_events(source, align, found, spans, said))
     place = np.searchsorted(times, spans.starts)
     first = np.append(times, np.nan)[np.minimum(place, len(times))]
     return np.where(first <= spans.stops, first, np.nan)
+
+
+def own_rows(source, name, found, spans, said) -> list[np.ndarray]:
+    """Times of a column of the trials, each in its own trial, in seconds of the session; see `own_trial`."""
+    unit = said.get("events", said.get("trials", 1.0))
+    return _clock.own_trial(
+        source.path, name, found.rows, spans, unit=unit, relative=found.relative, reference=source.reference
+    )
+
+
+def of_events(source, name, found, spans, said) -> Float[np.ndarray, " event"]:
+    """Times of events in seconds of the session.
+
+    **Raises** `ValueError` for a signal, whose samples are no events.
+    """
+    if found.series is not None and (found.series.held or sampled(found.times, source.n_trials)):
+        raise ValueError(
+            f"{source.path}: expected the times of events as {called(name)}, got a signal with "
+            f"{len(found.times)} samples: give inputs=[{called(name)!r}] to have it averaged, or write the "
+            "times at which it rises"
+        )
+    return on_the_clock(source, name, found.times, spans, said)
 
 
 def on_the_clock(source, name, times, spans, said) -> Float[np.ndarray, " event"]:

@@ -3,6 +3,8 @@
 import numpy as np
 from jaxtyping import Bool
 
+from ._clock import of_recording
+
 
 def invalid(source, grid, clock, chosen, unit) -> dict[str, Bool[np.ndarray, " trial"]]:
     """Trials in which the file says, or shows, that not all units were recorded.
@@ -10,14 +12,23 @@ def invalid(source, grid, clock, chosen, unit) -> dict[str, Bool[np.ndarray, " t
     - `clock`: of the spikes and of when units were observed.
     - `unit`: seconds in a unit of the times of trials and of invalid times.
     """
-    reasons = {"in invalid times": _touched(grid, source.invalid * unit)}
+    times = clock(source.sample)
+    times = times[np.isfinite(times)]
+    held = grid.lengths > 0
+    ends = [*times, *grid.starts[held], *grid.stops[held]]
+    extent = (min(ends, default=0.0), max(ends, default=0.0))
+
+    def placed(what, intervals):
+        return of_recording(source.path, what, intervals, extent, reference=source.reference)
+
+    reasons = {"in invalid times": _touched(grid, placed("invalid_times", source.invalid * unit))}
     if source.support is not None:
         reasons["not within what was recorded"] = ~_covered(grid, source.support)
     unseen = {}
     for i in chosen:
         observed = source.observed(i)
         if observed is not None and len(observed):
-            unseen[i] = ~_covered(grid, clock(observed))
+            unseen[i] = ~_covered(grid, placed("obs_intervals", np.asarray(clock(observed), float)))
     if unseen:
         worst = max(unseen, key=lambda i: int(unseen[i].sum()))
         label = source.unit_column("id")[worst]
@@ -25,12 +36,13 @@ def invalid(source, grid, clock, chosen, unit) -> dict[str, Bool[np.ndarray, " t
         reasons[f"not observed by every unit (unit {label} misses {missed})"] = np.any(
             list(unseen.values()), axis=0
         )
-    times = clock(source.sample)
-    times = times[np.isfinite(times)]
     if len(times) > 1 and times.max() > times.min():
         rate = source.n_spikes / (times.max() - times.min())
         beyond = np.maximum(grid.stops - np.maximum(grid.starts, times.max()), 0)
         beyond += np.maximum(np.minimum(grid.stops, times.min()) - grid.starts, 0)
+        # Where nothing at all is before 0, nothing was recorded there.
+        if times.min() >= 0:
+            reasons["before the session's zero"] = grid.starts < -grid.slack
         # So many spikes cannot be missing by chance.
         reasons["before the first spike or after the last"] = rate * beyond > 30
     return reasons
