@@ -304,8 +304,8 @@ class Recording(eqx.Module):
         Silent and constant neurons, neurons with few spikes, all alike, or copies of one; slow drift and
         jumps over trials; trials that are unusual, of a level of their own, repeated, overlapping, cut at
         the array's end or padded without a word; inputs that never change, choices of one kind, conditions
-        that stand in order; bins that are longer than `tau`, spikes faster than a neuron can fire. One clean
-        recording in a hundred has a word about chance.
+        that stand in order; bins that are longer than `tau`, spikes faster than a neuron can fire, bins
+        in which nearly all neurons spike. One clean recording in a hundred has a word about chance.
 
         - `tau`: the time constant in seconds that a model will have, to compare the bins with.
 
