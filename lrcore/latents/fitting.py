@@ -203,7 +203,8 @@ def fit(
 
     **Unit of rates.** $r=\phi(m\cdot z+d)$ + noise has no gain. A linear read-out takes up any scale and,
     with `bias`, any shift of each neuron: z, F and Q stay as they are, m, d and $s_i$ are in the unit of the
-    rates. For other $\phi$ the rates have to be in its unit, as of "tanh" between -1 and 1.
+    rates. "relu" takes up any scale. For other $\phi$ the rates have to be in its unit, as of "tanh" between
+    -1 and 1.
 
     **Raises** `ValueError` for a rank that the neurons cannot carry, a baseline that is not positive or of
     another shape, constant neurons, bins longer than $\tau$, rates beyond what $\phi$ reaches.
@@ -238,7 +239,7 @@ def fit(
             raise ValueError(f"start: expected latents of rank {dim}, got {z.shape[2]}")
         z = z / z[recording.mask].std(axis=0)
     data = observed(recording, baseline, lag, unit=unit)
-    m, d = _first_read_out(recording, activation, bias, z)
+    m, d = _first_read_out(recording, activation, bias, z, unit.scale)
     feature_key, *keys = jr.split(key, 1 + iterations)
     # White latents, inputs of size one, and 1.
     sizes = np.concatenate([np.ones(rank), input_size(recording), np.ones(1)])
@@ -366,15 +367,15 @@ def _no_baseline(baseline) -> None:
         raise ValueError("baseline: expected None for rates, got one: subtract it from the rates")
 
 
-def _first_read_out(recording: Recording, activation: Activation, bias: bool, z):
-    """m (neuron, dim) and d (neuron,) to start from; for rates of an activation with a unit of its own, about
-    the potentials of their means.
+def _first_read_out(recording: Recording, activation: Activation, bias: bool, z, scale):
+    """m (neuron, dim) and d (neuron,) to start from, in units of `scale` (neuron,); for rates of any but a
+    linear activation about the potentials of their means.
     """
     neurons, dim = recording.n_neurons, z.shape[2]
     if recording.rates is None or activation == "linear":
         return np.zeros((neurons, dim)), np.zeros(neurons)
     mean, spread = moments(recording)
     z = z[recording.mask]
-    loadings = (recording.rates[recording.mask] - mean).T @ (z - z.mean(axis=0)) / len(z)
-    d = resting(activation, mean, spread) if bias else np.zeros(neurons)
+    loadings = ((recording.rates[recording.mask] - mean) / scale).T @ (z - z.mean(axis=0)) / len(z)
+    d = resting(activation, mean / scale, spread / scale) if bias else np.zeros(neurons)
     return tangent(activation, d, loadings), d

@@ -48,8 +48,8 @@ def from_rates(
     **Returns** `Latents`, with `activation` that of the neurons and scale 1.
 
     **Unit of rates.** There is no gain. "linear" takes any scale, common to all neurons, which z then has,
-    and with `bias` any shift of each neuron, which d then has. For other $\phi$ the rates have to be in its
-    unit, as of "tanh" between -1 and 1.
+    and with `bias` any shift of each neuron, which d then has; "relu" any scale. For other
+    $\phi$ the rates have to be in its unit, as of "tanh" between -1 and 1.
 
     **Raises** `ValueError` for spikes, rates outside the range of $\phi$ (with how many), an activation
     without inverse, a rank beyond the number of neurons, constant neurons; `FloatingPointError` where no
@@ -80,7 +80,7 @@ def from_rates(
     if activation == "linear":
         now = _start(rates, rank, bias)
     elif potentials is None:
-        now = _noisy_start(recording, rates, rank, activation, bias)
+        now = _noisy_start(recording, rates, rank, activation, bias, unit.scale)
     else:
         now = _start(potentials, rank, bias)
     best, least, rounding = now, np.inf, 1e-14 * float(jnp.mean(rates**2))
@@ -211,9 +211,13 @@ def _start(x: Float[Array, "sample neuron"], rank: int, bias: bool) -> tuple[Arr
     return x @ m / x.shape[1], m, centre
 
 
-def _noisy_start(recording: Recording, rates, rank: int, activation: Activation, bias: bool):
+def _noisy_start(recording: Recording, rates, rank: int, activation: Activation, bias: bool, scale):
     """Principal axes of the rates, and potentials that move with them as the rates do."""
-    d = resting(activation, *moments(recording)) if bias else np.zeros(recording.n_neurons)
+    d = (
+        resting(activation, *(part / scale for part in moments(recording)))
+        if bias
+        else np.zeros(recording.n_neurons)
+    )
     z, m, _ = _start(rates - resolve(activation)(jnp.asarray(d, jnp.float32))[None], rank, bias)
     size = jnp.sqrt(jnp.mean(z**2))
     m = tangent(activation, d, np.asarray(m * size, float))

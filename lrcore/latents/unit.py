@@ -29,8 +29,9 @@ class Unit(eqx.Module):
 
 
 def unit_of(recording: Recording, activation: Activation, bias: bool, *, common: bool = False) -> Unit:
-    """The unit to compute a linear read-out in. Any other has a unit of its own, that of its potentials, and
-    counts are pure numbers: these stay as they are.
+    """The unit to compute a linear read-out in; of "relu" its scale alone, since a kink has no other place.
+    Any other has a unit of its own, that of its potentials, and counts are pure numbers: these stay as they
+    are.
 
     - `bias`: whether the read-out takes up an offset. `common`: one scale for all neurons, for a fit in which
       their noise counts alike.
@@ -49,10 +50,12 @@ def unit_of(recording: Recording, activation: Activation, bias: bool, *, common:
     mean, spread = moments(recording)
     if activation != "linear":
         _reachable(mean, spread, activation)
-        return Unit(np.zeros(n), np.ones(n))
+        if activation != "relu":
+            return Unit(np.zeros(n), np.ones(n))
+    shifted = bias and activation == "linear"
     scale = spread if bias else np.hypot(mean, spread)
     scale = np.full(n, np.sqrt(np.mean(scale**2))) if common else scale
-    return Unit(mean if bias else np.zeros(n), scale)
+    return Unit(mean if shifted else np.zeros(n), scale)
 
 
 def moments(recording: Recording) -> tuple[Float[np.ndarray, " neuron"], Float[np.ndarray, " neuron"]]:

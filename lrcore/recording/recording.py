@@ -304,8 +304,8 @@ class Recording(eqx.Module):
         Silent and constant neurons, neurons with few spikes, all alike, or copies of one; slow drift and
         jumps over trials; trials that are unusual, of a level of their own, repeated, overlapping, cut at
         the array's end or padded without a word; inputs that never change, choices of one kind, conditions
-        that stand in order; bins that are longer than `tau`, spikes faster than a neuron can fire. One clean
-        recording in a hundred has a word about chance.
+        that stand in order; bins that are longer than `tau`, spikes faster than a neuron can fire, bins
+        in which nearly all neurons spike. One clean recording in a hundred has a word about chance.
 
         - `tau`: the time constant in seconds that a model will have, to compare the bins with.
 
@@ -434,21 +434,24 @@ class Recording(eqx.Module):
 
         - `bin_width`: in seconds.
         - `align`: the event at time 0, instead of the start: a column of the trials table with its time in
-          each trial, or events anywhere in the file, of which the first in a trial counts.
+          each trial, or events anywhere in the file, of which the first in a trial counts; a signal is
+          refused. Times of a column lie in their own trial or near it; NaN, 0 or -1 is for none.
         - `window`: (before, after) that event in seconds, such as (-0.5, 1.5); None for the event itself, and
           for the trial's end.
         - `choice`: the column of choices, None for none. Left or right, -1 or 1, false or true, or two other
           words or numbers become 0 and 1, and `notes` and `info` say what was what; 0 between -1 and 1 is no
-          choice. Without the column there are no choices; trials where it is empty, NaN or a word such as
-          "miss" are left out.
+          choice; numbers of more kinds are counted in `notes`, and refused if one is negative. Without the
+          usual column there are no choices, another one must be there; trials where it is empty, NaN or a
+          word such as "miss" are left out.
         - `coding`: what number stands for which value of that column, such as `{"A": 0, "B": 1}`; other
           values are then no choice.
         - `clicks`: names of the events that are the first inputs, one input each, in counts: a ragged column
           of the trials table, or anything in the file with that name and with times, such as a `TimeSeries`
           in `stimulus` or a table of events. Where the file has none of them, there are none.
-        - `inputs`: names of further inputs, which the file must have. Events are counted; of a `TimeSeries`
-          each channel is averaged in each bin, or taken between its samples; trials in which it has gaps are
-          left out. `"container/name"` where a name stands twice.
+        - `inputs`: names of further inputs, which the file must have. Events, a `TimeSeries` of ones at
+          uneven times, and starts of an `IntervalSeries` are counted; of another `TimeSeries` each channel is
+          averaged in each bin, or taken between its samples; trials in which it has gaps are left out.
+          `"container/name"` where a name stands twice.
         - `photostimulus`: a column that is true, or not NaN, or a word other than "none", "no" and "off", in
           trials to leave out.
         - `neurons`: the column of the units table that names them; without it, the units' ids.
@@ -460,8 +463,8 @@ class Recording(eqx.Module):
           `{"spikes": 0.001}` for spikes in milliseconds, and so for trials and events. What is said is
           believed.
         - `validity`: leave out trials in `invalid_times`, trials in which a unit was not observed
-          (`obs_intervals`), and those before the first spike of any unit or after the last, where silence
-          cannot be chance.
+          (`obs_intervals`), those that begin before the session's zero, and those before the first spike of
+          any unit or after the last, where silence cannot be chance.
         - `drop_constant`, `plausible_rates`: as for the recording.
 
         What is left out is counted: in a warning and in `notes` for trials, in `notes` for units.
@@ -506,6 +509,7 @@ class Recording(eqx.Module):
         inputs=(),
         photostimulus: str | None = "photostimulation",
         neurons: str | None = "unit_name",
+        time_units=None,
         drop_constant: bool = False,
         plausible_rates=PLAUSIBLE_RATES,
     ) -> "Recording":
@@ -521,7 +525,7 @@ class Recording(eqx.Module):
         - `trials`: an `IntervalSet`.
         - `align`: a column of the trials with times, or a `Ts`.
         - `inputs`: columns of the trials with times of events or `Ts`, counted; `Tsd` or `TsdFrame`,
-          averaged.
+          averaged. Trials beyond the time support of a `Ts` are left out.
         - others: as for `from_nwb`.
 
         **Raises** `ImportError` without pynapple; `TypeError` for other objects; `ValueError` as `from_nwb`.
@@ -539,6 +543,7 @@ class Recording(eqx.Module):
             inputs=inputs,
             photostimulus=photostimulus,
             neurons=neurons,
+            time_units=time_units,
         )
         return cls._read("pynapple", found, drop_constant=drop_constant, plausible_rates=plausible_rates)
 

@@ -22,6 +22,10 @@ _TRIALS = 20
 _FEW = 30
 # Spikes that a silent end would have had, so that it is no accident.
 _SILENT = 20
+# Bins by which a repeated trial may be shifted.
+_SHIFT = 3
+# Fewer neurons may well spike together.
+_MANY = 20
 # A trial is unusual beyond this factor, and this number of robust standard deviations.
 _FACTOR, _DEVIATIONS = 2.0, 6.0
 # So many trials of one level far from the others are a condition rather than accidents.
@@ -57,7 +61,7 @@ class Report(eqx.Module):
       first one afterwards, None without one.
     - `unusual`: (trial,), far more or less active than others, each in its own way; `leveled`: (trial,), far
       as well, but at a level that several share, as of a condition. `repeated`: (trial,), equal to an earlier
-      one. `kept_trials`: (trial,), neither unusual nor repeated.
+      one, of spikes also a few bins apart. `kept_trials`: (trial,), neither unusual nor repeated.
     - `silent`: (trial, 2), bins at the start and at the end in which nothing happens, where that is no
       accident.
     - `order`: by the name of a condition, how far neighbouring trials share it more (up to 1) or less (down
@@ -304,16 +308,37 @@ def _silent_ends(signal, lengths, spikes):
 
 
 def _repeated(signal, lengths, spikes):
-    """Trials whose signal is that of an earlier one, with enough in it that this is no accident."""
+    """Trials whose signal is that of an earlier one, with enough in it that this is no accident; of spikes
+    also a few bins earlier or later.
+    """
     seen, found = set(), np.zeros(len(signal), bool)
     for s, n in enumerate(lengths):
-        one = np.ascontiguousarray(signal[s, :n])
-        if np.count_nonzero(one if spikes else np.diff(one, axis=0)) < _SILENT:
-            continue
-        mark = hash(one.tobytes())
-        found[s] = mark in seen
-        seen.add(mark)
+        shift = _SHIFT if spikes and n > 4 * _SHIFT else 0
+        marks = []
+        for first in range(2 * shift + 1):
+            one = np.ascontiguousarray(signal[s, first : n - 2 * shift + first])
+            enough = np.count_nonzero(one if spikes else np.diff(one, axis=0)) >= _SILENT
+            marks.append(hash(one.tobytes()) if enough else None)
+        found[s] = any(mark in seen for mark in marks)
+        seen.update({marks[shift]} - {None})
     return found
+
+
+def _together(counts, mask):
+    """(trial, time) bins in which nearly all neurons spike where few do just before and after, in a few
+    trials at the same time: no response to a stimulus.
+    """
+    active = (counts > 0).mean(axis=2)
+    beside = np.pad(active, ((0, 0), (1, 1)))
+    alone = mask & (beside[:, :-2] < 0.5) & (beside[:, 2:] < 0.5)
+    found = alone & (active >= 0.9)
+    # Bursts of neurons are seldom of all of them.
+    if (alone & (active >= 0.5) & ~found).sum() >= found.sum():
+        return np.zeros_like(found)
+    likely = np.log(np.maximum((counts > 0)[mask].mean(axis=0), 1e-12)).sum()
+    if counts.shape[2] < _MANY or likely + np.log(mask.sum()) > np.log(_LEVEL):
+        return np.zeros_like(found)
+    return found & (found.sum(axis=0) < 0.2 * np.maximum(mask.sum(axis=0), 10))
 
 
 def _order(recording):
@@ -460,7 +485,7 @@ def _of_trials(recording, silent, unusual, repeated):
         advice = "look at them; if they are artefacts, recording.trials(report.kept_trials)"
         yield Finding("unusual", text, advice)
     if repeated.any():
-        text = f"{_plural(repeated.sum(), 'trial')} equal to earlier ones"
+        text = f"{_plural(repeated.sum(), 'trial')} equal to earlier ones, or but for a shift by a few bins"
         yield Finding(
             "repeated", text, "recording.trials(report.kept_trials), or they are held out and fitted"
         )
@@ -526,6 +551,12 @@ def _of_bins(recording, labels, width, tau):
         yield Finding(
             "counts", text, "no neuron is that fast: artefacts, spikes saved twice, or several neurons"
         )
+    together = _together(counts, recording.mask) if width <= 0.02 else np.zeros(1, bool)
+    if together.any():
+        text = (
+            f"nearly all neurons spike in {_plural(together.sum(), 'single bin')}, few just before and after"
+        )
+        yield Finding("synchronous", text, "an artefact, as of a movement or a shock? Look at these bins")
     full = total > recording.lengths.sum()
     if full.any():
         text = f"{_plural(full.sum(), 'neuron')} with more than one spike a bin ({_some(labels, full)})"

@@ -140,6 +140,20 @@ def test_other_activations_find_rates_far_from_one(activation, shift, scale):
     assert r_squared(recording.rates, np.asarray(found.rates(), float)) > wanted
 
 
+@pytest.mark.parametrize("scale", [1e-4, 1e3])
+def test_a_rectifier_takes_up_any_scale(scale):
+    """Half of the rates are cut off, so that a line would not do."""
+    rates = np.maximum(RATES + 0.3, 0)
+    one, found = (lr.Recording(rates=s * rates, bin_width=0.01) for s in (1.0, scale))
+    some, other = (fit(x, activation="relu") for x in (one, found))
+    np.testing.assert_allclose(other.rates() / scale, some.rates(), atol=5e-3)
+    np.testing.assert_allclose(other.posterior.mean, some.posterior.mean, atol=5e-3)
+    np.testing.assert_allclose(np.asarray(other.model.m) / scale, some.model.m, atol=5e-3)
+    options = {"activation": "relu", "bias": True, "noisy": True}
+    some, other = (latents.from_rates(x, 2, **options) for x in (one, found))
+    np.testing.assert_allclose(np.asarray(other.rates()) / scale, some.rates(), atol=5e-3)
+
+
 def test_a_function_of_ones_own_has_its_own_unit():
     recording = recorded(10.0, 100.0)
     found = fit(recording, activation=lambda h: 50 * (1 + h / (1 + abs(h))) + 50)

@@ -312,9 +312,9 @@ def test_columns_in_their_unit_and_near_their_trial(tmp_path):
     path = write(tmp_path / "ms.nwb", LONG, FAR_APART, FAR_APART + 1, columns={"rt": 1000 * OWN})
     said = Recording.from_nwb(path, align="rt", window=(0, 0.3), time_units={"events": 1e-3})
     assert abs(said.spikes.astype(int) - right).sum() <= 1
-    path = write(tmp_path / "after.nwb", LONG, FAR_APART, FAR_APART + 1, columns={"reward": OWN + 1})
+    path = write(tmp_path / "after.nwb", LONG, FAR_APART, FAR_APART + 1, columns={"reward": OWN + 3})
     found = Recording.from_nwb(path, align="reward", window=(-0.2, 0.3))
-    np.testing.assert_allclose(found.info["onsets"], OWN + 0.8)
+    np.testing.assert_allclose(found.info["onsets"], OWN + 2.8)
 
 
 def test_a_trial_without_an_end_is_left_out(tmp_path):

@@ -51,6 +51,35 @@ def test_trials_beyond_what_was_recorded_are_left_out():
     np.testing.assert_array_equal(found.spikes, binned(starts=STARTS[kept]))
 
 
+def test_trials_in_which_no_events_were_looked_for_are_left_out():
+    licks = nap.Ts(STARTS + 0.105).restrict(nap.IntervalSet([0, 60], [40, 130]))
+    with pytest.warns(UserWarning, match="left out of 40 trials 7 with gaps in a Ts"):
+        found = Recording.from_pynapple(*objects(), inputs=[licks])
+    assert found.inputs.sum() == found.n_trials == 33
+    others = nap.Ts(STARTS + 0.2).restrict(nap.IntervalSet([0], [100]))
+    with pytest.warns(UserWarning, match="left out of 40 trials 14 with gaps in a Ts"):
+        assert Recording.from_pynapple(*objects(), inputs=[licks, others]).n_trials == 26
+    some = nap.Ts(STARTS[5:30] + 0.105)
+    assert Recording.from_pynapple(*objects(), inputs=[some]).inputs.sum() == 25
+
+
+def test_units_of_time_are_said_as_the_message_asks():
+    _, trials = objects()
+    units = nap.TsGroup({k: nap.Ts(1000 * times) for k, times in enumerate(UNITS)})
+    with pytest.raises(ValueError, match=r"say so with time_units=\{'spikes': 0.001\}"):
+        Recording.from_pynapple(units, trials)
+    found = Recording.from_pynapple(units, trials, time_units={"spikes": 0.001})
+    np.testing.assert_array_equal(found.spikes, binned())
+
+
+def test_objects_that_are_no_events_are_named_by_their_kind():
+    units, trials = objects()
+    for how in ({"inputs": [units]}, {"align": units}):
+        with pytest.raises(ValueError, match="got 'a TsGroup'|named 'a TsGroup', got none") as caught:
+            Recording.from_pynapple(units, trials, **how)
+        assert len(str(caught.value)) < 200
+
+
 def test_trials_that_touch_keep_their_bins():
     units, _ = objects()
     with pytest.warns(UserWarning, match="Removing 1 microsecond"):

@@ -11,6 +11,7 @@ from lrcore.recording import Report
 
 # Found by a test that chance can mislead.
 STATISTICAL = {"duplicates", "drift", "jump", "unusual", "repeated", "padded", "order", "choices", "counts"}
+STATISTICAL |= {"levels", "synchronous"}
 
 
 def parts(seed=0, trials=120, time=100, neurons=24, width=0.01):
@@ -390,6 +391,41 @@ def test_a_coded_choice_is_listed_once():
     assert set(made(rng, rates, more).report().order) == {"choices"}
     more["info"] = {"rule": np.repeat(["colour", "motion", "both"], 40)}
     assert set(made(rng, rates, more).report().order) == {"choices", "rule"}
+
+
+@pytest.mark.parametrize("spikes", [1, 3])
+def test_artefacts_in_all_neurons_are_found(spikes):
+    """In one bin of each trial, or of a few; not where a stimulus has all neurons spike."""
+    for seed in range(12):
+        rng, rates, more = parts(seed)
+        counts = rng.poisson(rates)
+        at = rng.integers(0, 60, 120)
+        for trials in (range(120), (4, 70)):
+            struck = counts.copy()
+            for k in trials:
+                struck[k, at[k]] += spikes
+            assert "synchronous" in lr.Recording(spikes=struck, **more).report()
+        counts[:, 30] += 1
+        assert "synchronous" not in lr.Recording(spikes=counts, **more).report()
+
+
+def test_volleys_and_states_are_no_artefacts():
+    for seed in range(12):
+        for neurons in (8, 12, 24, 40):
+            rng, rates, more = parts(seed, neurons=neurons)
+            on = (rng.random((120, 20)) < 0.3).repeat(5, axis=1)[..., None]
+            bursts = (rng.random((120, 100, 1)) < 0.05) * rng.uniform(0.2, 0.8, neurons)
+            for drive in (rates * (0.1 + 20 * on), rates + bursts):
+                assert "synchronous" not in made(rng, drive, more).report()
+
+
+@pytest.mark.parametrize("shift", [-3, -1, 1, 2])
+def test_trials_that_are_repeated_a_bin_later(shift):
+    rng, rates, more = parts()
+    counts = rng.poisson(rates)
+    counts[60], more["lengths"] = np.roll(counts[10], shift, axis=0), None
+    found = lr.Recording(spikes=counts, **more).report()
+    assert np.flatnonzero(found.repeated).tolist() == [60] and "repeated" in found
 
 
 def test_few_trials_have_no_order():

@@ -180,6 +180,7 @@ def test_units_are_chosen_by_their_columns_and_counted(tmp_path):
         assert f"left out of 4 units {4 - len(kept)} not in `units`" in repr(found)
     for units, words in (
         ({"quality": "best"}, "expected rows with quality best for units, got none: there are good, mua"),
+        ([], "expected some units that `units` keeps, got none of 4"),
         ({"grade": 1}, "expected a column 'grade' for units"),
         (
             {"quality": "good", "snr": lambda x: x > 9},

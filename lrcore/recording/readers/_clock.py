@@ -247,17 +247,17 @@ def of_recording(path, what, intervals, extent, *, reference=None) -> np.ndarray
 
 
 def _surroundings(trials) -> tuple[np.ndarray, np.ndarray]:
-    """From when to when a time is of that trial: so long before and after as the longest lasts, without what
-    belongs to the trials beside it."""
+    """From when to when a time is of that trial: till the trials beside it, as far as ten of the longest."""
     starts, stops = trials
     longest = np.nanmax(stops - starts)
     stops = np.where(np.isfinite(stops), stops, starts + longest)
+    reach = 10 * longest
     order = np.argsort(starts)
     before, after = np.full(len(starts), -np.inf), np.full(len(starts), np.inf)
     before[order[1:]] = stops[order[:-1]]
     after[order[:-1]] = starts[order[1:]]
-    first = np.fmin(np.fmax(before, starts - longest), starts)
-    return first, np.fmax(np.fmin(after, stops + longest), stops)
+    first = np.fmin(np.fmax(before, starts - reach), starts)
+    return first, np.fmax(np.fmin(after, stops + reach), stops)
 
 
 def _blank(times, outside, far) -> np.ndarray:

@@ -235,6 +235,8 @@ def matching(path, what, wanted, column: Callable[[str], Any], n) -> Bool[np.nda
 def _chosen(path, what, wanted, n) -> Bool[np.ndarray, " row"]:
     wanted = np.asarray(wanted)
     kept = np.zeros(n, bool)
+    if wanted.shape == (0,):
+        return kept
     right = wanted.shape == (n,) if wanted.dtype == bool else wanted.ndim == 1 and wanted.dtype.kind in "iu"
     if not right or (wanted.dtype != bool and len(wanted) and (wanted.max() >= n or wanted.min() < -n)):
         raise ValueError(

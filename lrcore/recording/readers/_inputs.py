@@ -6,6 +6,7 @@ from . import _binning
 from ._binning import SLACK
 from ._source import called
 from ._trials import of_events, on_the_clock, own_rows
+from ._validity import covered
 
 # Events that are looked for without being asked for.
 _USUAL = ("left_clicks", "right_clicks")
@@ -32,11 +33,12 @@ def inputs(source, clicks, inputs, grid, spans, said):
         one = source.find(name)
         if one is None:
             raise ValueError(
-                f"{source.path}: expected events or a signal named {name!r}, got none: it may be a column of "
-                "the trials with times, a TimeSeries or a table of events"
+                f"{source.path}: expected events or a signal named '{called(name)}', got none: it may be a "
+                "column of the trials with times, a TimeSeries or a table of events"
             )
         if one.series is None:
             part = _counted(source, name, one, grid, spans, said)
+            bad = np.zeros(len(part), bool) if one.support is None else ~covered(grid, one.support)
         else:
             times = on_the_clock(source, name, one.series.times, spans, said)
             if not (np.diff(times) >= 0).all():
@@ -46,7 +48,8 @@ def inputs(source, clicks, inputs, grid, spans, said):
                 )
             part = _binning.averaged(one.series._replace(times=times), grid)
             bad = np.array([np.isnan(row[:n]).any() for row, n in zip(part, grid.lengths, strict=True)])
-            gaps |= {called(name): bad} if bad.any() else {}
+        if bad.any():
+            gaps[called(name)] = gaps.get(called(name), False) | bad
         heard.append(called(name) + (f" ({part.shape[2]})" if part.shape[2] > 1 else ""))
         parts.append(part)
     # Objects stand in the order that they were given in; names may be looked up.

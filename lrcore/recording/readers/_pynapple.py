@@ -63,7 +63,7 @@ def pynapple(units, trials, **options) -> dict:
 
 
 def _support(intervals, times) -> np.ndarray | None:
-    """What was recorded, as the user says; None where pynapple took it from the first and the last spike."""
+    """What was recorded, as the user says; None where pynapple took it from the first and the last time."""
     edges = [edge for one in times if len(one) for edge in (one[0], one[-1])]
     intervals = np.asarray(intervals, float)
     if len(intervals) == 1 and edges and tuple(intervals[0]) == (min(edges), max(edges)):
@@ -76,4 +76,6 @@ def _found(one) -> Found | None:
     if not hasattr(one, "t"):
         return None
     values = getattr(one, "values", None)
-    return Found(one.t, series=None if values is None else Series(one.t, lambda part: values[part]))
+    if values is not None:
+        return Found(one.t, series=Series(one.t, lambda part: values[part]))
+    return Found(one.t, support=_support(one.time_support.values, [one.t]))

@@ -16,12 +16,14 @@ class Found(NamedTuple):
     - `rows`: the same for each trial, where a column of the trials table holds them.
     - `series`: the signal, where there is one.
     - `relative`: whether the file says that rows are counted from the start of each trial.
+    - `support`: intervals (interval, 2) in which events were looked for, None if not said.
     """
 
     times: np.ndarray
     rows: list[np.ndarray] | None = None
     series: Series | None = None
     relative: bool = False
+    support: np.ndarray | None = None
 
 
 def of_rows(path, name, column, described="") -> Found:
@@ -73,4 +75,5 @@ class Source(NamedTuple):
 
 
 def called(name) -> str:
+    """What messages call events: by name, objects by their kind, as they print long."""
     return name if isinstance(name, str) else f"a {type(name).__name__}"

@@ -80,7 +80,7 @@ def _aligned(source, spans, said, align) -> Float[np.ndarray, " trial"]:
     if found is None:
         raise ValueError(
             f"{source.path}: expected `align` to name a column of the trials, or events of the file, got "
-            f"{align!r}"
+            f"'{called(align)}'"
         )
     if found.rows is not None:
         rows = own_rows(source, align, found, spans, said)

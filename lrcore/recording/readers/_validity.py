@@ -23,12 +23,12 @@ def invalid(source, grid, clock, chosen, unit) -> dict[str, Bool[np.ndarray, " t
 
     reasons = {"in invalid times": _touched(grid, placed("invalid_times", source.invalid * unit))}
     if source.support is not None:
-        reasons["not within what was recorded"] = ~_covered(grid, source.support)
+        reasons["not within what was recorded"] = ~covered(grid, source.support)
     unseen = {}
     for i in chosen:
         observed = source.observed(i)
         if observed is not None and len(observed):
-            unseen[i] = ~_covered(grid, placed("obs_intervals", np.asarray(clock(observed), float)))
+            unseen[i] = ~covered(grid, placed("obs_intervals", np.asarray(clock(observed), float)))
     if unseen:
         worst = max(unseen, key=lambda i: int(unseen[i].sum()))
         label = source.unit_column("id")[worst]
@@ -58,7 +58,7 @@ def _touched(grid, intervals) -> Bool[np.ndarray, " trial"]:
     return found
 
 
-def _covered(grid, intervals) -> Bool[np.ndarray, " trial"]:
+def covered(grid, intervals) -> Bool[np.ndarray, " trial"]:
     """Which trials lie within the intervals, of which those that touch are one."""
     intervals = np.asarray(intervals, float).reshape(-1, 2)
     intervals = intervals[np.argsort(intervals[:, 0])]
