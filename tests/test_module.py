@@ -75,7 +75,9 @@ def test_a_method_is_a_pytree_of_its_numbers():
 def test_a_partner_says_what_a_jit_cannot_compute():
     np.testing.assert_allclose(jax.jit(PARTNER.drift)(Z), PARTNER.drift(Z), atol=CLOSE)
     for method, given in ((PARTNER.conditional_mean, (M,)), (PARTNER.log_prob, (M, None, None, N))):
-        with pytest.raises(TypeError, match=r"^partner: expected numbers, got what jax traces, .*partner\.sample"):
+        with pytest.raises(
+            TypeError, match=r"^partner: expected numbers, got what jax traces, .*partner\.sample"
+        ):
             jax.jit(method)(*given)
     with pytest.raises(TypeError, match=r"^partner: expected numbers"):
         eqx.filter_jit(PARTNER.drift)(Z)
