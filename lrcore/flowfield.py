@@ -32,28 +32,32 @@ def fixed_points(
     starts: ArrayLike,
     u: ArrayLike | None = None,
     *,
-    tolerance: float = 1e-4,
-    apart: float = 0.05,
+    tolerance: float = 4e-5,
+    apart: float = 0.02,
     visited: ArrayLike | None = None,
 ) -> FixedPoints:
     r"""Fixed points of $\tau\dot z=-z+F(z,u)$, by two kinds of search from many starts at once.
+
+    Lengths are in units of the extent of the starts, $\sqrt3$ standard deviations in every direction: half a
+    side, where they fill a cube. So the points are the same in all latent coordinates and units.
 
     **Arguments**
 
     - `drift`: $F$, as `LowRankNetwork.drift`.
     - `starts`: (start, rank), for instance `lr.systems.grid(15)`; a coarse grid can miss points that lie
-      close together.
+      close together. Where they lie in a line or a plane, their widest direction says how long the others
+      are; where they are all alike, their distance from 0.
     - `u`: one constant input (input,), or None.
     - `tolerance`: largest $|-z+F(z,u)|$ that is accepted.
     - `apart`: points closer than this are one.
     - `visited`: (state, rank), states that a recording went through; points with fewer than one in 500 of
-      them within a distance of 0.5 are left out, as nothing is known of the flow there. All are kept by
-      default.
+      them within half of the extent of these are left out, as nothing is known of the flow there. All are
+      kept by default.
 
-    Points outside twice the extent of the starts are left out. On a ring of marginal states the search
-    returns many points of the ring, some by chance called stable.
+    Points further from the middle of the starts than twice the farthest start are left out. On a ring of
+    marginal states the search returns many points of the ring, some by chance called stable.
 
-    **Raises** `ValueError` for starts that are not (start, rank).
+    **Raises** `ValueError` for starts that are not (start, rank), and for none.
 
     >>> import jax.numpy as jnp
     >>> found = fixed_points(lambda z, u=None: 2 * jnp.tanh(z), jnp.linspace(-3, 3, 7)[:, None])
@@ -62,51 +66,78 @@ def fixed_points(
     """
     # One type for all: the search needs states of the type that the drift has.
     kind = jnp.result_type(float)
-    starts = jnp.asarray(checks.array("starts", starts, ("start", "rank")), kind)
+    starts = np.asarray(checks.array("starts", starts, ("start", "rank")), float)
     u = None if u is None else jnp.asarray(checks.array("u", u, ("input",)), kind)
     tolerance, apart = checks.positive("tolerance", tolerance), checks.positive("apart", apart, zero=True)
 
+    middle, root = _frame("starts", starts)
+    y = np.linalg.solve(root, (starts - middle).T).T
     # Once more nearer to the middle, where points often lie close together, and from the middle itself.
-    middle = jnp.broadcast_to(starts.mean(axis=0), starts.shape)
-    dense = jnp.concatenate([starts, middle + (starts - middle) / 4, middle[:1]])
-    found, left, jacobians = (np.asarray(part) for part in _search(drift, u, dense))
-    keep = (left < tolerance) & (np.abs(found) <= 2 * np.abs(starts).max(axis=0) + 1e-6).all(axis=1)
+    dense = np.concatenate([y, y / 4, np.zeros_like(y[:1])])
+    frame = (jnp.asarray(part, kind) for part in (middle, root, np.linalg.inv(root)))
+    y, found, left, jacobians = map(np.asarray, _search(drift, u, jnp.asarray(dense, kind), *frame))
+    reach = 2 * max(np.linalg.norm(dense, axis=1).max(), 1.0)
+    keep = (left < tolerance) & (np.linalg.norm(y, axis=1) <= reach * (1 + 1e-6))
     if visited is not None:
-        visited = np.asarray(
-            checks.array("visited", visited, ("state", "rank"), sizes={"rank": found.shape[1]})
-        )
-        keep[keep] = [np.mean(np.linalg.norm(visited - z, axis=1) < 0.5) >= 0.002 for z in found[keep]]
+        visited = checks.array("visited", visited, ("state", "rank"), sizes={"rank": found.shape[1]})
+        visited = np.asarray(visited, float)
+        width = _frame("visited", visited)[1]
+        keep[keep] = [
+            np.mean(np.linalg.norm(np.linalg.solve(width, (visited - z).T), axis=0) < 0.5) >= 0.002
+            for z in found[keep]
+        ]
     # The best solution of each cluster of neighbours stands for it; then in order of the coordinates.
     chosen: list[int] = []
     for i in sorted(np.flatnonzero(keep), key=lambda i: left[i]):
-        if all(np.linalg.norm(found[i] - found[j]) > apart for j in chosen):
+        if all(np.linalg.norm(y[i] - y[j]) > apart for j in chosen):
             chosen.append(i)
-    chosen.sort(key=lambda i: tuple(found[i].round(3) + 0.0))
+    extent = np.linalg.norm(root, axis=1)
+    found = np.where(np.abs(found) < tolerance * extent, found.dtype.type(0), found)
+    chosen.sort(key=lambda i: tuple((found[i] / extent).round(3)))
     eigenvalues = np.array([np.linalg.eigvals(jacobians[i]) for i in chosen], complex).reshape(
         -1, starts.shape[1]
     )
-    found = np.where(np.abs(found) < tolerance, 0.0, found)
     stable = np.asarray((eigenvalues.real < 0).all(axis=1))
     return FixedPoints(found[chosen].reshape(-1, starts.shape[1]), eigenvalues, stable)
 
 
+def _frame(name: str, states: Float[np.ndarray, "state rank"]) -> tuple[np.ndarray, np.ndarray]:
+    """The middle of states, and a root (rank, rank) that makes of the unit ball their extent."""
+    if not len(states):
+        raise ValueError(f"{name}: expected at least one state, got none")
+    middle, size = states.mean(axis=0), np.abs(states).max(axis=0)
+    # Coordinates one by one first, whose units may differ by any factor.
+    extent = np.sqrt(3) * states.std(axis=0)
+    varies = extent > 1e-6 * size
+    extent = np.where(varies, extent, extent[varies].max() if varies.any() else size.max() or 1.0)
+    scaled = (states - middle) / extent
+    values, vectors = np.linalg.eigh(3 * scaled.T @ scaled / len(states))
+    if not varies.any():
+        values[:] = 1.0
+    values = np.where(values > 1e-8 * values.max(), values, values.max())
+    return middle, extent[:, None] * vectors * np.sqrt(values)
+
+
 @eqx.filter_jit
-def _search(drift, u, starts):
-    """Solutions from every start, the residuals that are left, and the Jacobians there."""
+def _search(drift, u, starts, middle, root, inverse):
+    """Solutions from every start, within the frame and out of it, the residuals that are left, and the
+    Jacobians there.
+    """
 
-    def residual(z, _=None):
-        return drift(z, u) - z
+    def residual(y, _=None):
+        z = middle + root @ y
+        return inverse @ (drift(z, u) - z)
 
-    def one(z):
+    def one(y):
         # Newton's method finds the saddles near its starts, Levenberg-Marquardt what Newton overshoots.
         options: dict[str, Any] = {"max_steps": 100, "throw": False}
-        near = optx.root_find(residual, optx.Newton(rtol=1e-6, atol=1e-7), z, **options).value
+        near = optx.root_find(residual, optx.Newton(rtol=1e-6, atol=1e-7), y, **options).value
         damped = optx.LevenbergMarquardt(rtol=1e-6, atol=1e-7)
-        return jnp.stack([near, optx.least_squares(residual, damped, z, **options).value])
+        return jnp.stack([near, optx.least_squares(residual, damped, y, **options).value])
 
     found = jax.vmap(one)(starts).reshape(-1, starts.shape[1])
-    left = jax.vmap(lambda z: jnp.linalg.norm(residual(z)))(found)
-    return found, left, jax.vmap(jax.jacfwd(residual))(found)
+    left = jax.vmap(lambda y: jnp.linalg.norm(residual(y)))(found)
+    return found, jax.vmap(lambda y: middle + root @ y)(found), left, jax.vmap(jax.jacfwd(residual))(found)
 
 
 def drift_error(drift: Callable, reference: Callable, z: ArrayLike, u: ArrayLike | None = None) -> float:
@@ -134,7 +165,9 @@ def agreement(drift: Callable, reference: Callable, z: ArrayLike, u: ArrayLike |
     r"""How well a drift agrees with a reference over states `z` (state, rank) and inputs (state, input).
 
     Slope is that of least squares through the means, over all coordinates; the cosine is between the
-    velocities $-z+F$.
+    velocities $-z+F$, 0 where one of them stands still.
+
+    **Raises** `ValueError` for a reference whose drift is the same at all states.
 
     >>> import jax.numpy as jnp
     >>> z = jnp.linspace(-1, 1, 9)[:, None]
@@ -145,8 +178,14 @@ def agreement(drift: Callable, reference: Callable, z: ArrayLike, u: ArrayLike |
     z = np.asarray(z, float)
     away, ours_away = truth - truth.mean(axis=0), ours - ours.mean(axis=0)
     v, w = ours - z, truth - z
-    cosine = np.sum(v * w, axis=1) / np.maximum(np.linalg.norm(v, axis=1) * np.linalg.norm(w, axis=1), 1e-12)
+    speeds = np.linalg.norm(v, axis=1) * np.linalg.norm(w, axis=1)
+    cosine = np.sum(v * w, axis=1) / np.where(speeds > 0, speeds, 1)
     power = np.sum(away**2)
+    if not power > 1e-24 * np.sum(truth**2):
+        raise ValueError(
+            f"reference: expected a drift that varies over the states, got one constant over {len(z)}: no "
+            "share of it can be explained; give more states"
+        )
     return Agreement(
         float(1 - np.sum((ours - truth) ** 2) / power),
         float(np.sum(ours_away * away) / power),

@@ -8,7 +8,7 @@ from scipy.optimize import brentq, root
 
 import lrcore as lr
 from lrcore import checks
-from lrcore.flowfield import drift_error, fixed_points
+from lrcore.flowfield import agreement, drift_error, fixed_points
 
 
 def test_fixed_points_of_two_uncoupled_switches():
@@ -75,6 +75,70 @@ def test_input_moves_the_points():
         np.testing.assert_allclose(2 * np.tanh(found.points + u), found.points, atol=1e-3)
 
 
+P = lr.systems.quadstable()
+
+
+@pytest.mark.parametrize(
+    "gauge",
+    [
+        *(unit * np.eye(2) for unit in (0.01, 1e6)),
+        np.diag([1e3, 1e-3]),
+        [[1.0, 3.0], [0.0, 0.2]],
+    ],
+    ids=["0.01", "1e6", "two units", "sheared"],
+)
+def test_points_know_no_unit(gauge):
+    """In single precision, as they are looked for."""
+    gauge = np.asarray(gauge, float)
+    here = fixed_points(P.drift, lr.systems.grid(7))
+    there = fixed_points(lr.gauge.transform_drift(P.drift, gauge), np.asarray(lr.systems.grid(7)) @ gauge.T)
+    assert len(here.points) == len(there.points) == 9
+    apart = (there.points @ np.linalg.inv(gauge).T)[:, None] - here.points[None]
+    order = np.linalg.norm(apart, axis=-1).argmin(axis=1)
+    np.testing.assert_allclose(there.points @ np.linalg.inv(gauge).T, here.points[order], atol=5e-4)
+    assert sorted(order) == list(range(9))
+    np.testing.assert_array_equal(there.stable, here.stable[order])
+    np.testing.assert_allclose(
+        np.sort(there.eigenvalues.real), np.sort(here.eigenvalues.real[order]), atol=5e-3
+    )
+
+
+@pytest.mark.parametrize("unit", [0.01, 1])
+def test_points_that_were_not_visited_are_left_out(unit):
+    rng = np.random.default_rng(0)
+    seen = unit * (rng.normal(size=(4000, 2)) * [0.4, 1.2] + [1.5, 0])
+    drift = lr.gauge.transform_drift(P.drift, unit * np.eye(2))
+    found = fixed_points(drift, unit * np.asarray(lr.systems.grid(7)), visited=seen)
+    assert len(found.points) == 3 and (found.points[:, 0] > 0).all()
+
+
+@pytest.mark.parametrize("unit", [1, 100])
+@pytest.mark.parametrize("starts", [[[2.0, 1.5]], [[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]], [[0, 1.0], [0, 2.0]]])
+def test_starts_need_not_span_the_plane(starts, unit):
+    """One point, a diagonal, an axis: the others are as long as the widest, or as the way from 0."""
+
+    def drift(z, u=None):
+        return 2 * unit * jnp.tanh(z / unit)
+
+    found = fixed_points(drift, unit * np.array(starts))
+    edge = brentq(lambda z: 2 * np.tanh(z) - z, 1, 3)
+    assert np.linalg.norm(found.points / unit - [edge, edge], axis=1).min() < 1e-3 or starts[0][0] == 0
+    np.testing.assert_allclose(2 * np.tanh(found.points / unit), found.points / unit, atol=1e-3)
+    assert len(found.points)
+
+
+def test_agreement_knows_no_unit():
+    z = np.random.default_rng(0).normal(size=(50, 2))
+    pair = (lambda z, u=None: np.tanh(z), lambda z, u=None: np.sin(z))
+    here = agreement(*pair, z)
+    for unit in (1e-9, 1e9):
+        moved = [lambda z, u=None, f=f, unit=unit: unit * f(z / unit) for f in pair]
+        np.testing.assert_allclose(agreement(*moved, unit * z), here, rtol=1e-9)
+    assert agreement(lambda z, u: z, lambda z, u: 2 * z, z).cosine == 0
+    with pytest.raises(ValueError, match="^reference: expected a drift that varies over the states, got one"):
+        agreement(pair[0], lambda z, u=None: np.ones_like(z), z)
+
+
 def test_no_fixed_point_is_an_empty_answer():
     found = fixed_points(lambda z, u=None: z + 1.0, np.zeros((3, 2)))
     assert found.points.shape == (0, 2) and found.eigenvalues.shape == (0, 2) and found.stable.shape == (0,)
@@ -91,9 +155,10 @@ def test_drift_error():
     [
         (np.zeros(2), None, r"^starts: expected axes \(start, rank\)"),
         (np.full((3, 2), np.nan), None, "^starts: expected finite"),
+        (np.zeros((0, 2)), None, "^starts: expected at least one state, got none"),
         (np.zeros((3, 2)), np.zeros((3, 1)), r"^u: expected axes \(input\)"),
     ],
-    ids=["one start", "nan", "u for each"],
+    ids=["one start", "nan", "none", "u for each"],
 )
 def test_bad_input_is_refused(starts, u, words):
     with pytest.raises(ValueError, match=words):

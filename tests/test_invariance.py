@@ -14,6 +14,8 @@ from lrcore.gauge import canonical, invariants, transform
 P = lr.systems.quadstable()
 NETWORK, OTHER = (P.sample(jr.key(seed), 200) for seed in (0, 1))
 STATES = np.asarray(lr.systems.grid(7))
+# On one side of the plane.
+SEEN = np.random.default_rng(0).normal(size=(1000, 2)) * [0.4, 1.0] + [1.2, 0.0]
 
 
 def counts(gauge):
@@ -23,12 +25,7 @@ def counts(gauge):
 
 def fixed_points(gauge):
     """Their number, the stable ones, and the eigenvalues around the origin."""
-    found = flowfield.fixed_points(
-        transform(P, gauge).drift,
-        STATES @ gauge.T,
-        tolerance=1e-4 * np.linalg.norm(gauge, 2),
-        apart=0.05 * np.linalg.norm(gauge, -2),
-    )
+    found = flowfield.fixed_points(transform(P, gauge).drift, STATES @ gauge.T, visited=SEEN @ gauge.T)
     centre = np.linalg.norm(found.points, axis=1).argmin()
     return [len(found.points), int(found.stable.sum()), *np.sort(found.eigenvalues[centre].real)]
 
