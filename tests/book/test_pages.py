@@ -99,7 +99,8 @@ def requests_that_went_wrong(browser, address):
         values = message["params"]
         if message["method"] == "Network.requestWillBeSent":
             url = values["request"]["url"]
-            if not url.startswith((address, "data:", "blob:", "chrome:")):
+            # The browser asks for its own first page.
+            if not url.startswith((address, "data:", "blob:", "chrome:", "chrome-untrusted:")):
                 wrong.append(url)
         elif message["method"] == "Network.loadingFailed" and not values.get("canceled"):
             wrong.append(values["errorText"])
