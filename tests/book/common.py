@@ -58,7 +58,7 @@ def build_book(folder: Path, chapters: dict[str, str], address: str, execute: st
         done = subprocess.run(
             command + builder,
             cwd=folder,
-            env=unset | {repository.VARIABLE: address},
+            env=unset | {repository.VARIABLE: address, "LRCORE_SCALE": "smoke"},
             capture_output=True,
             text=True,
         )
