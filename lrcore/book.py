@@ -42,6 +42,43 @@ def glue(name: str, value) -> None:
         keep(name, value if isinstance(value, str) else float(value), display=False)
 
 
+class Verdict:
+    """Of an answer: true where it is right. It is printed by `check`, so a notebook shows no more of it."""
+
+    def __init__(self, wrong: str):
+        self.wrong = wrong
+
+    def __bool__(self) -> bool:
+        return not self.wrong
+
+    def _ipython_display_(self) -> None:
+        pass
+
+
+def check(label: str, answer) -> Verdict:
+    """Say whether the answer to an exercise is right, and if not, what about it is wrong.
+
+    **Arguments**
+
+    - `label`: of the exercise, such as "ex-gain". `answer`: a function, or a number, as the exercise says.
+
+    What is wrong, with the label too, is printed in one line, not raised: a notebook goes on.
+
+    >>> bool(check("ex-gain", lambda overlap, z: z @ overlap))
+    ex-gain: not yet. F(z): without the gain: the rate's slope falls as z grows
+    False
+    """
+    from .exercises import judge
+
+    try:
+        verdict = Verdict(judge(label, answer))
+    except ValueError as error:
+        print(error)
+        return Verdict(str(error))
+    print(f"{label}: not yet. {verdict.wrong}" if verdict.wrong else f"{label}: right")
+    return verdict
+
+
 def results(name: str) -> dict:
     """What a long computation has left in `book/results/<name>.json`: beside the chapter, in the checkout,
     else from the repository on GitHub, at the commit that lrcore was installed from.

@@ -1,0 +1,83 @@
+"""What a check of an exercise says: that an answer is right, or what about it is wrong."""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+
+class Wrong(Exception):
+    """What about an answer is wrong, in words for the one who gave it."""
+
+
+def same(
+    what: str,
+    got,
+    wanted,
+    *,
+    rtol: float = 1e-3,
+    atol: float | None = None,
+    clues: Mapping[str, object] | None = None,
+) -> None:
+    """Refuse an answer that differs from the right one, and say how it does.
+
+    **Arguments**
+
+    - `what`: a name for what is compared, such as "F(z) of ten states".
+    - `got`, `wanted`: numbers or arrays; `wanted` is the right value.
+    - `rtol`, `atol`: what is close enough, `atol` in units of `wanted`, a thousandth of its largest entry by
+      default.
+    - `clues`: what is said of well-known slips, by the value that each would give.
+
+    **Raises** `Wrong`.
+
+    >>> same("the mean", np.ones(3), np.ones(3))
+    >>> same("the mean", 8.0, 2.0, clues={"divide by the number of neurons": 8.0})
+    Traceback (most recent call last):
+    lrcore.exercises.judge.Wrong: the mean: divide by the number of neurons
+    """
+    wanted = np.asarray(wanted)
+    if got is None or got is Ellipsis:
+        raise Wrong(f"{what}: nothing came back; a function ends with `return`")
+    try:
+        answer = np.asarray(got, bool if wanted.dtype == bool else float)
+    except (TypeError, ValueError):
+        raise Wrong(f"{what}: expected numbers of shape {wanted.shape}, got {_short(got)}") from None
+    if answer.shape != wanted.shape:
+        swapped = answer.shape == wanted.shape[::-1]
+        hint = ": the axes are the other way round" if swapped else ""
+        raise Wrong(f"{what}: expected the shape {wanted.shape}, got {answer.shape}{hint}")
+    if wanted.dtype == bool:
+        if (answer != wanted).any():
+            raise Wrong(f"{what}: {int((answer != wanted).sum())} of {wanted.size} differ")
+        return
+    if not np.isfinite(answer).all():
+        raise Wrong(f"{what}: {int((~np.isfinite(answer)).sum())} of {answer.size} are NaN or infinite")
+    largest = float(np.abs(wanted).max(initial=0))
+    atol = 1e-3 * largest if atol is None else atol
+    if np.allclose(answer, wanted, rtol=rtol, atol=atol):
+        return
+    for clue, slip in (clues or {}).items():
+        slip = np.asarray(slip)
+        if slip.shape == answer.shape and np.allclose(answer, slip, rtol=rtol, atol=atol):
+            raise Wrong(f"{what}: {clue}")
+    if np.allclose(answer, -wanted, rtol=rtol, atol=atol):
+        raise Wrong(f"{what}: the sign is the other one")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = float(np.sum(answer * wanted) / np.sum(wanted**2))
+    if math.isfinite(ratio) and ratio and np.allclose(answer, ratio * wanted, rtol=rtol, atol=atol):
+        raise Wrong(f"{what}: right but for a factor of {ratio:.3g}")
+    if answer.ndim == 0:
+        raise Wrong(f"{what}: got {answer:.4g}, which is not it")
+    gap = np.abs(answer - wanted)
+    at = np.unravel_index(gap.argmax(), gap.shape)
+    raise Wrong(f"{what}: off by up to {gap.max():.3g}, where the largest is {largest:.3g}, at {_where(at)}")
+
+
+def _where(at) -> str:
+    return "index " + ", ".join(str(int(k)) for k in at)
+
+
+def _short(value) -> str:
+    text = repr(value)
+    return text if len(text) < 60 else f"{type(value).__name__} {text[:50]}..."

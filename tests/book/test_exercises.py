@@ -1,0 +1,101 @@
+"""Exercises of code have a stub, a check, two hints and a solution; a stub fails its check."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from common import CHAPTERS, NAMES
+
+import lrcore as lr
+from lrcore.exercises import all_checks, judge
+from lrcore.exercises.judge import Wrong, same
+
+EXERCISE = re.compile(r"^```\{exercise\}.*?\n:label: (ex-[\w-]+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+CELL = re.compile(
+    r"^```\{code-cell\} ipython3\n(?::tags: \[(.*?)\]\n\n)?(.*?)^```$", re.MULTILINE | re.DOTALL
+)
+NOT_YET = "there is no answer yet"
+
+
+def parts(chapter):
+    """Of each exercise: its label, what follows it in the flow, and its solution."""
+    text = chapter.read_text()
+    found = list(EXERCISE.finditer(text))
+    for number, one in enumerate(found, 1):
+        end = found[number].start() if number < len(found) else len(text)
+        flow, _, solution = text[one.end() : end].partition("```{solution-start}")
+        yield one[1], flow, solution.partition("```{solution-end}")[0]
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=NAMES)
+def test_every_exercise_of_code_has_all_its_parts(chapter):
+    for label, flow, solution in parts(chapter):
+        if not CELL.search(solution):
+            continue
+        cells = {tags: code for tags, code in CELL.findall(flow)}
+        assert list(cells) == ["stub", "check"], f"{label}: {list(cells)}"
+        assert cells["check"].strip().startswith(f'lr.book.check("{label}", '), label
+        call = cells["check"].strip()
+        assert f"assert {call}" in solution, f"{label}: the solution is checked with `assert {call}`"
+        for hint in (1, 2):
+            assert f":::{{admonition}} Hint {hint}\n:class: dropdown hint\n" in flow, f"{label}: hint {hint}"
+        assert label in all_checks()
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=NAMES)
+def test_a_stub_fails_its_check(chapter):
+    for label, flow, _ in parts(chapter):
+        cells = dict(CELL.findall(flow))
+        if "stub" in cells:
+            names = {"np": np, "jnp": jnp, "jax": jax, "jr": jax.random, "lr": lr}
+            exec(cells["stub"], names)
+            answer = cells["check"].strip().rstrip(";").split(", ", 1)[1][:-1]
+            assert NOT_YET in judge(label, eval(answer, names)), label
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=NAMES)
+def test_two_questions_to_think_about(chapter):
+    text = chapter.read_text()
+    if "## Exercises" in text:
+        assert text.count("{admonition} Think") >= 2
+        assert text.count("{admonition} One answer") >= text.count("{admonition} Think")
+
+
+def test_every_check_is_of_an_exercise():
+    labels = {label for chapter in CHAPTERS for label, *_ in parts(chapter)}
+    assert set(all_checks()) <= labels
+
+
+def test_wrong_things_are_said_in_one_line(capsys):
+    checks = all_checks()
+    wrong = [None, ..., 3.0, "tanh", lambda: 1, lambda *a, **k: 1 / 0, lambda *a, **k: None, np.ones(3), {}]
+    for label in checks:
+        for answer in wrong:
+            assert not lr.book.check(label, answer)
+            said = capsys.readouterr().out
+            assert said.startswith(f"{label}: not yet. ") and said.count("\n") == 1, said
+    assert not lr.book.check("ex-gian", lambda: 1)
+    assert "did you mean 'ex-gain'" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("got", "said"),
+    [
+        (np.array([2.0, 4.0]), "factor of 2"),
+        (np.array([-1.0, -2.0]), "sign"),
+        (np.array([1.0, np.nan]), "1 of 2 are NaN"),
+        (np.array([[1.0, 2.0]]), "shape"),
+        (np.array([1.0, 2.5]), "index 1"),
+        (np.array([3.0, 4.0]), "add nothing"),
+        (None, "return"),
+        ("two", "numbers"),
+    ],
+)
+def test_what_is_wrong_is_said(got, said):
+    with pytest.raises(Wrong, match=said):
+        same("x", got, np.array([1.0, 2.0]), clues={"add nothing": np.array([3.0, 4.0])})
+    same("x", [1.0, 2.0], np.array([1.0, 2.0]))
+    with pytest.raises(Wrong, match="the other way round"):
+        same("x", np.ones((3, 2)), np.ones((2, 3)))
