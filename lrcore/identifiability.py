@@ -54,6 +54,13 @@ class Spectrum(eqx.Module):
     bias: bool = eqx.field(static=True)
     activation: Activation = eqx.field(static=True)
 
+    def __repr__(self) -> str:
+        last = self.values[-1] / self.values[0] if len(self.values) else 0.0
+        return (
+            f"Spectrum: {len(self.values)} modes, {len(self.nodes):,} nodes, {len(self.states):,} states; "
+            f"singular values {self.values.max(initial=0):.3g} down to {last:.1g} of it"
+        )
+
     def rank(self, tolerance: float = 1e-9) -> int:
         r"""How many singular values exceed `tolerance` times the largest."""
         tolerance = checks.positive("tolerance", tolerance)
