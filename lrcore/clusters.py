@@ -25,7 +25,7 @@ class Clusters(eqx.Module):
 
     def __repr__(self) -> str:
         scores = ", ".join(f"{nats:.3g}" for nats in self.log_likelihood)
-        return f"{self.count} clusters; held-out nats a neuron of 1, 2, ...: {scores}"
+        return f"{self.count} cluster{'s' * (self.count > 1)}; held-out nats a neuron of 1, 2, ...: {scores}"
 
     @property
     def count(self) -> int:

@@ -44,8 +44,8 @@ class Trained(eqx.Module):
         lost = f", {len(self.error) - len(errors)} exploded" if len(errors) < len(self.error) else ""
         spread = f"{errors.min():.3g} to {errors.max():.3g}" if len(errors) else "none"
         return (
-            f"Trained: {len(self.networks)} seeds of {network.n_neurons:,} neurons, rank {network.rank}{lost}; "
-            f"mean square error {spread}; {self.stopped} after {len(self.losses):,} updates"
+            f"Trained: {len(self.networks)} seeds of {network.n_neurons:,} neurons, rank {network.rank}"
+            f"{lost}; mean square error {spread}; {self.stopped} after {len(self.losses):,} updates"
         )
 
 
