@@ -23,6 +23,10 @@ class Clusters(eqx.Module):
     log_likelihood: Float[np.ndarray, " component"]
     spread: Float[np.ndarray, " component"]
 
+    def __repr__(self) -> str:
+        scores = ", ".join(f"{nats:.3g}" for nats in self.log_likelihood)
+        return f"{self.count} cluster{'s' * (self.count > 1)}; held-out nats a neuron of 1, 2, ...: {scores}"
+
     @property
     def count(self) -> int:
         """The smallest number of components whose likelihood is within a standard error of the best."""
@@ -96,6 +100,9 @@ class RequiredClusters(NamedTuple):
     fitted: Clusters
     required: Clusters
     residual: Clusters
+
+    def __repr__(self) -> str:
+        return f"fitted    {self.fitted}\nrequired  {self.required}\nresidual  {self.residual}"
 
 
 def required(

@@ -57,6 +57,17 @@ class Connector(ConnectivityDistribution):
     many: LowRankNetwork
     losses: dict[str, np.ndarray]
 
+    def __repr__(self) -> str:
+        conditional = "a flow, and exact" if self.conditional_flow is not None else "exact"
+        return "\n".join(
+            [
+                f"Connector: p(m, b, d, n) = p(e) p(n | e), tau {self.tau:.3g}",
+                repr(self.population),
+                f"p(n | e)     {conditional}",
+                repr(self.maxent),
+            ]
+        )
+
     @classmethod
     def fit(
         cls,

@@ -60,6 +60,11 @@ class Flow(Module):
         self.shift, self.scale = jnp.zeros(dim), jnp.ones(dim)
         self.condition_shift, self.condition_scale = jnp.zeros(condition_dim), jnp.ones(condition_dim)
 
+    def __repr__(self) -> str:
+        given = f" given {self.condition_dim}" if self.condition_dim else ""
+        layers, width = self.network.depth, self.network.width_size
+        return f"Flow: a density of {self.dim} coordinates{given}; velocity of {layers} x {width} units"
+
     @property
     def dim(self) -> int:
         """D."""

@@ -1,6 +1,7 @@
 """What dynamics determine of the connectivity: the operator from conditional mean to drift, mode by mode."""
 
 import warnings
+from collections.abc import Sequence
 
 import equinox as eqx
 import jax
@@ -52,6 +53,13 @@ class Spectrum(eqx.Module):
     images: Float[np.ndarray, "state mode"]
     bias: bool = eqx.field(static=True)
     activation: Activation = eqx.field(static=True)
+
+    def __repr__(self) -> str:
+        last = self.values[-1] / self.values[0] if len(self.values) else 0.0
+        return (
+            f"Spectrum: {len(self.values)} modes, {len(self.nodes):,} nodes, {len(self.states):,} states; "
+            f"singular values {self.values.max(initial=0):.3g} down to {last:.1g} of it"
+        )
 
     def rank(self, tolerance: float = 1e-9) -> int:
         r"""How many singular values exceed `tolerance` times the largest."""
@@ -352,6 +360,8 @@ class Report(eqx.Module):
     - `prior`: which one, in words. `neurons`: numbers about these very neurons, rather than the law (0 under
       a white prior, which makes no difference between the two).
     - `added`: modes that the candidate steps would add, or None.
+    - `over_tau`: numbers about the law, and identified modes, with another time constant in place of the one
+      that the steps assume: by their ratio.
     """
 
     spectrum: Spectrum
@@ -363,6 +373,7 @@ class Report(eqx.Module):
     prior: str = eqx.field(static=True)
     neurons: float
     added: int | None
+    over_tau: dict[float, tuple[float, int]]
 
     @property
     def modes(self) -> int:
@@ -406,6 +417,13 @@ class Report(eqx.Module):
             "free         every other function of e; clusters and tails of n given e",
             "assumed      leak (tau) and origin of z: another leak or origin has other weights",
         ]
+        if self.over_tau:
+            ratios, (numbers, modes) = list(self.over_tau), zip(*self.over_tau.values(), strict=True)
+            numbers, modes = [*numbers, law], [*modes, self.modes]
+            lines.append(
+                f"tau          from {min(ratios):g} to {max(ratios):g} times what was assumed: "
+                f"{min(numbers):.0f} to {max(numbers):.0f} numbers, {min(modes)} to {max(modes)} functions"
+            )
         if self.added is not None:
             lines.append(f"candidates   would add {self.rank * self.added} numbers")
         return "\n".join(lines)
@@ -419,6 +437,7 @@ def report(
     activation: Activation | None = None,
     size: float | None = None,
     candidates: ArrayLike | None = None,
+    taus: Sequence[float] = (0.5, 2.0),
 ) -> Report:
     r"""How many numbers about the connectivity a data set determines.
 
@@ -434,6 +453,9 @@ def report(
       given e, which hides the law as noise does, is counted as well.
     - `candidates`: `Steps` of an experiment that could be done, such as other inputs at the same states: what
       they would add to those at hand.
+    - `taus`: other time constants, relative to the one that the steps assume. A fit is made again with each,
+      as data do not choose among them, and the range is printed: $\kappa\tau$ in place of $\tau$ makes
+      $z+\kappa(Y-z)$ of Y. Each takes as long as the fit; () for none. `Steps` are counted as they are.
 
     Copies of a step count as one, and steps whose residuals are correlated as fewer, the more of the noise
     these are; the spectrum is that of at most 4,000 explored states.
@@ -452,20 +474,21 @@ def report(
     ...
     """
     model = steps.maxent if isinstance(steps, Connector) else steps
+    taus = [checks.positive("taus", tau) for tau in taus]
     if isinstance(model, MaximumEntropy):
         if embedding is not None:
             raise ValueError("embedding: expected none beside a fit, which has its own")
         activation = activation or model.activation
+        # A ridge that was given is no fit that could be made again.
+        taus = taus if len(model.evidence.power) > 1 else []
     else:
+        taus = []
         if embedding is None:
             raise TypeError(
                 "embedding: expected the recorded neurons' lr.Embedding beside the steps, got None"
             )
         activation = activation or "tanh"
-        with warnings.catch_warnings():
-            # Nobody samples a population here.
-            warnings.simplefilter("ignore", UserWarning)
-            model = fit(model, embedding, activation=activation)
+        model = _quietly(model, embedding, activation)
     steps, embedding, found = model.steps, model.embedding, model.evidence
     scale = float(model.noise if noise is None else _noise(noise))
     n, white = embedding.n_neurons, None if size is None else checks.positive("size", size)
@@ -506,5 +529,22 @@ def report(
         both = count(known(*_mixed(steps, more, counted), sum(counted))[1][1])
         # More data never say less; of other states, some 4,000 may seem to.
         added = max(both - count(informations[1]), 0)
+    over_tau = {}
+    for tau in taus:
+        # Bins longer than tau are no Euler steps.
+        if steps.alpha <= tau:
+            y = steps.z + tau * (steps.y - steps.z)
+            other = Steps(steps.z, steps.u, y, steps.trial, alpha=steps.alpha / tau, copies=steps.copies)
+            given = None if noise is None else tau * scale
+            one = report(_quietly(other, embedding, activation), noise=given, size=size, taus=())
+            over_tau[tau] = one.rank * one.degrees_of_freedom, one.modes
     counts = tuple(count(one) for one in informations)
-    return Report(seen, informations[1], counts, scale, share * len(steps), steps.rank, words, about, added)
+    about = (words, about, added, over_tau)
+    return Report(seen, informations[1], counts, scale, share * len(steps), steps.rank, *about)
+
+
+def _quietly(steps: Steps, embedding: Embedding, activation: Activation) -> MaximumEntropy:
+    """A fit of which nobody samples a population: it is not warned of that."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return fit(steps, embedding, activation=activation)

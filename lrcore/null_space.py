@@ -42,6 +42,12 @@ class Partner(ConnectivityDistribution):
     n_inputs: int = eqx.field(static=True)
     bias: bool = eqx.field(static=True)
 
+    def __repr__(self) -> str:
+        return (
+            f"Partner: the drift of the base on {len(self.spectrum.states):,} states, n changed by "
+            f"{self.size:.3g} (kind {self.kind!r})\n{self.base!r}"
+        )
+
     def change(self, e: ArrayLike) -> Float[np.ndarray, "neuron rank"]:
         """q(e) at embeddings (neuron, embedding), in float64.
 

@@ -38,6 +38,14 @@ class Fit(eqx.Module):
     best_update: int
     stopped: str
 
+    def __repr__(self) -> str:
+        checked = f"; validation loss {np.min(self.validation):.4g}" if len(self.validation) else ""
+        last = f", loss {self.losses[-1]:.4g}" if len(self.losses) else ""
+        return (
+            f"Fit: {self.stopped} after {len(self.losses):,} updates{last}{checked}; the model is that of "
+            f"update {self.best_update:,}"
+        )
+
 
 class _State(eqx.Module):
     """Everything that a resumed run needs. Its shapes are fixed, so that a checkpoint is one array after

@@ -145,7 +145,7 @@ def evidence():
 
 def identified(solved):
     """What of the connectivity is known: the report, and what a new population is expected to miss."""
-    report = lr.identifiability.report(solved)
+    report = lr.identifiability.report(solved, taus=())
     law, network = solved.evidence.degrees_of_freedom(solved.modes)
     result = {"modes": report.modes, "partly": report.partly, "counts": list(report.counts)}
     result |= {"law": law, "network": network, "independent": report.steps, "noise": report.noise}

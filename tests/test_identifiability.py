@@ -1,5 +1,6 @@
 """The operator's row space against theory, activation by activation, and what noise leaves of it."""
 
+import warnings
 from math import factorial
 
 import jax
@@ -346,11 +347,11 @@ def test_report_of_a_fit():
     network = lr.systems.ring().sample(jr.key(0), 100)
     seen = lr.steps(lr.systems.trajectories(network, points=4), alpha=0.1)
     fit = lr.maxent.fit(seen, network.embedding)
-    found = report(fit)
+    found = report(fit, taus=())
     by_hand = report(seen, network.embedding, noise=fit.noise, activation="tanh")
     np.testing.assert_array_equal(found.information, by_hand.information)
-    assert found.noise == fit.noise and report(fit, noise=0.1).noise == 0.1
-    assert report(fit, size=2.0).prior == "white: 2 for each mode, as of independent weights of 20"
+    assert found.noise == fit.noise and report(fit, noise=0.1, taus=()).noise == 0.1
+    assert report(fit, size=2.0, taus=()).prior == "white: 2 for each mode, as of independent weights of 20"
     with pytest.raises(ValueError, match="^embedding: expected none beside a fit, which has its own"):
         report(fit, network.embedding)
     # Of a given ridge the noise is what the fit leaves, for each number that it has not taken up.
@@ -366,7 +367,7 @@ def test_measured_prior_counts_what_the_evidence_counts(noise):
     network = lr.systems.limit_cycle().sample(jr.key(0), 100)
     paths = network.simulate(lr.systems.grid(6), None, 0.1, 60, noise=noise * np.sqrt(0.1), key=jr.key(1))
     fit = lr.maxent.fit(lr.steps(paths, alpha=0.1), network.embedding)
-    found = report(fit)
+    found = report(fit, taus=())
     law, accident = fit.evidence.degrees_of_freedom(fit.modes)
     assert 2 * found.degrees_of_freedom == pytest.approx(law, rel=0.02) and found.neurons == accident
     assert f"hold {law:.0f} numbers about their law and {accident:.0f} about these very neurons" in repr(
@@ -375,13 +376,40 @@ def test_measured_prior_counts_what_the_evidence_counts(noise):
     assert found.counts[0] <= found.counts[1] == found.modes <= found.counts[2] and found.counts[2] > 0
     assert found.steps == fit.modes.steps and found.prior.startswith("measured: modes of g fall")
     # More noise than was measured hides more.
-    assert report(fit, noise=3 * fit.noise).degrees_of_freedom < found.degrees_of_freedom
+    assert report(fit, noise=3 * fit.noise, taus=()).degrees_of_freedom < found.degrees_of_freedom
+
+
+def test_the_range_over_tau_is_that_of_fits_with_another():
+    """By hand: steps of the same velocities in time constants of another length, fitted and counted."""
+    network = lr.systems.ring().sample(jr.key(0), 60)
+    z = np.asarray(lr.systems.trajectories(network, points=3, steps=20))
+    z = z + 0.01 * np.random.default_rng(0).normal(size=z.shape)
+    fit = lr.maxent.fit(lr.steps(z, alpha=0.4), network.embedding)
+    found = report(fit, taus=(0.3, 0.5, 2.0))
+    assert list(found.over_tau) == [0.5, 2.0]  # alpha of more than 1 is none
+    for tau, (numbers, modes) in found.over_tau.items():
+        other = lr.steps(z, alpha=0.4 / tau)
+        y = fit.steps.z + tau * (fit.steps.y - fit.steps.z)
+        np.testing.assert_allclose(y, other.y, atol=1e-12)
+        # The same numbers to the last digit: walkers that start elsewhere draw others.
+        other = lr.Steps(other.z, None, y, other.trial, alpha=other.alpha)
+        with warnings.catch_warnings(action="ignore"):
+            one = report(lr.maxent.fit(other, network.embedding), taus=())
+        assert one.over_tau == {}
+        assert (numbers, modes) == (pytest.approx(2 * one.degrees_of_freedom), one.modes)
+    assert "\ntau          from 0.5 to 2 times what was assumed: " in repr(found)
+    assert repr(found).count("\n") < 10
+    with pytest.raises(ValueError, match="^taus: "):
+        report(fit, taus=(-1.0,))
+    # Of a ridge that was given, and of steps, there is no fit to make again.
+    assert not report(lr.maxent.fit(fit.steps, fit.embedding, ridge=1e-3)).over_tau
+    assert not report(fit.steps, fit.embedding).over_tau
 
 
 def test_report_of_a_connector(quadstable_fit):
     _, seen, found = quadstable_fit
-    said = report(found)
-    np.testing.assert_array_equal(said.information, report(found.maxent).information)
+    said = report(found, taus=())
+    np.testing.assert_array_equal(said.information, report(found.maxent, taus=()).information)
     assert said.steps == found.maxent.modes.steps <= len(seen) and said.rank == 2
 
 

@@ -134,6 +134,13 @@ def same(one, other) -> None:
 
 
 @pytest.mark.parametrize("what", ALL)
+def test_prints_in_few_lines(what, request):
+    """At most ten, as wide as a page: no arrays, however large what was fitted is."""
+    lines = repr(fitted(what, request)).splitlines()
+    assert 1 <= len(lines) <= 10 and max(map(len, lines)) <= 200
+
+
+@pytest.mark.parametrize("what", ALL)
 def test_save_and_load_give_the_same_object(what, request, tmp_path):
     found = fitted(what, request)
     file = tmp_path / "found.lrcore"

@@ -60,6 +60,18 @@ class StateSpaceFit(eqx.Module):
     change: Float[np.ndarray, " iteration"]
     recording: Recording
 
+    def __repr__(self) -> str:
+        model, data = self.model, self.recording
+        last = f"the last by {self.change[-1]:.2g}" if len(self.change) else "none"
+        return "\n".join(
+            [
+                f"StateSpaceFit: rank {model.rank}, {model.m.shape[1]} dimensions of the latent state, alpha "
+                f"{model.alpha:.3g}",
+                f"data         {data.n_neurons:,} neurons in {data.n_trials:,} trials",
+                f"iterations   {len(self.change)}, {last} (root mean square change of the means)",
+            ]
+        )
+
     @property
     def latents(self) -> Latents:
         """Posterior means of the decision as `Latents`, to look at. Regress on `.steps(key)`, not on

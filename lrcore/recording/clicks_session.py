@@ -37,6 +37,12 @@ class Session(NamedTuple):
     network: LowRankNetwork
     scale: Float[Array, " neuron"]
 
+    def __repr__(self) -> str:
+        return (
+            f"Session: a recording, and the network of {self.network.n_neurons:,} neurons that made it\n"
+            + repr(self.recording)
+        )
+
 
 def clicks_session(key: PRNGKeyArray, n_trials: int = 400, n_neurons: int = 80) -> Session:
     r"""A synthetic session of the Poisson-Clicks task: a rat hears clicks left and right and goes where there

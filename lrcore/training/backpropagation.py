@@ -39,6 +39,15 @@ class Trained(eqx.Module):
     error: Float[np.ndarray, " seed"]
     stopped: str
 
+    def __repr__(self) -> str:
+        network, errors = self.networks[0], self.error[np.isfinite(self.error)]
+        lost = f", {len(self.error) - len(errors)} exploded" if len(errors) < len(self.error) else ""
+        spread = f"{errors.min():.3g} to {errors.max():.3g}" if len(errors) else "none"
+        return (
+            f"Trained: {len(self.networks)} seeds of {network.n_neurons:,} neurons, rank {network.rank}"
+            f"{lost}; mean square error {spread}; {self.stopped} after {len(self.losses):,} updates"
+        )
+
 
 class _Model(eqx.Module):
     """The weights of all seeds: m, n (seed, neuron, rank), b (.., input), d (seed, neuron), w (.., output),
