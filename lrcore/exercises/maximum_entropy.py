@@ -1,0 +1,70 @@
+"""Exercises of the chapter *Maximum entropy and Connector*."""
+
+import numpy as np
+
+from .judge import same
+
+
+def ex_me_odd(answer):
+    """`odd_part(g, m)`: the part of a function that changes its sign with m."""
+    rng = np.random.default_rng(0)
+    m, mix = rng.normal(size=(8, 3)), rng.normal(size=(3, 3))
+
+    def g(m):
+        return (m + 0.7 * m**2 - 0.5 * m**3 + 1) @ mix
+
+    clues = {
+        "this is the even part": (g(m) + g(-m)) / 2,
+        "the even part is there still: subtract g(-m)": g(m),
+        "this is g(-m) with the other sign": -g(-m),
+        "all coordinates of m change their sign together": (g(m) - g(m * [-1, 1, 1])) / 2,
+        "g(m) - g(-m) has the odd part twice": g(m) - g(-m),
+    }
+    same("the odd part at eight neurons", answer(g, m), (g(m) - g(-m)) / 2, clues=clues)
+
+
+def ex_me_scale(answer):
+    """`representer_weights(X, Y, rho)`: the ridge solution as a function of the embedding."""
+    rng, rho = np.random.default_rng(0), 0.3
+    for steps, n in ((9, 5), (4, 11)):
+        X, Y = rng.normal(size=(steps, n)), rng.normal(size=(steps, 3))
+        eye = np.eye(steps)
+        right = np.linalg.solve(X @ X.T / n + rho * n * eye, Y)
+        clues = {
+            "X X^T is to be divided by the number of neurons": np.linalg.solve(X @ X.T + rho * n * eye, Y),
+            "the ridge is rho N here, not rho": np.linalg.solve(X @ X.T / n + rho * eye, Y),
+            "rho N^2 is the ridge of the normal equations; here it is rho N": np.linalg.solve(
+                X @ X.T / n + rho * n**2 * eye, Y
+            ),
+            "divide the residual by rho N too": right * rho * n,
+            "rho N in the denominator, not rho": right * n,
+        }
+        same(f"w for {n} neurons", answer(X, Y, rho), right, clues=clues)
+
+
+def ex_me_covariance(answer):
+    """`matheron(prior, noise, X, Y, rho)`: it is affine in its draws, so mean and covariance are exact."""
+    rng, rho, n, steps = np.random.default_rng(0), 0.05, 6, 12
+    X, Y, zeros = rng.normal(size=(steps, n)), rng.normal(size=(steps, 2)), np.zeros
+    solve = n * np.linalg.inv(X.T @ X + rho * n**2 * np.eye(n)) @ X.T
+    clues = {
+        "the prior alone: the data do not come in": zeros((n, 2)),
+        "the drift is X N-hat / N: the ridge solution has a factor N": solve @ Y / n,
+        "the ridge is rho N^2": n * np.linalg.solve(X.T @ X + rho * np.eye(n), X.T @ Y),
+    }
+    mean = answer(zeros((n, 2)), zeros((steps, 2)), X, Y, rho)
+    same("draws of 0, which give the mean", mean, solve @ Y, clues=clues)
+    # Draws are linear in prior and noise: what unit draws give says what the covariance is.
+    along = np.asarray(answer(np.eye(n), zeros((steps, n)), X, zeros((steps, n)), rho), float)
+    across = np.asarray(answer(zeros((n, steps)), np.eye(steps), X, zeros((steps, steps)), rho), float)
+    kept, without_n, noise = np.eye(n) - solve @ X / n, np.eye(n) - solve @ X, rho * solve @ solve.T
+    clues = {
+        "the noise does not come in, and the draws vary too little": kept @ kept.T,
+        "noise comes with its size, rho sigma^2: do not scale it again": kept @ kept.T + rho * noise,
+        "subtract the drift of the prior's weights from the data": np.eye(n) + noise,
+        "the prior's weights are to be added at the end": (kept - np.eye(n)) @ (kept - np.eye(n)).T + noise,
+        "the prior's weights do not come in": noise,
+        "the drift of the prior's weights is X n / N": without_n @ without_n.T + noise,
+    }
+    wanted = np.linalg.inv(np.eye(n) + X.T @ X / (rho * n**2))
+    same("the covariance for sigma = 1", along @ along.T + rho * across @ across.T, wanted, clues=clues)
