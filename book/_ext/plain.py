@@ -12,6 +12,7 @@ Macros = Mapping[str, str | list]
 COMMAND = re.compile(r"\\([A-Za-z]+|.)", re.DOTALL)
 ENVIRONMENT = re.compile(r"\\begin\{(align|gather|equation)\*?\}(.*)\\end\{\1\*?\}", re.DOTALL)
 INNER = {"align": "aligned", "gather": "gathered", "equation": "aligned"}
+ANSWER = "One answer"  # the title of what answers a question marked Think
 PAPER = re.compile(r"doi:(?P<doi>10\.\S+?)\.?$|URL: (?P<url>\S+?)\.?$")  # at the end of a reference
 
 
@@ -102,7 +103,8 @@ class Writer:
 
     `numbers` are those of its figures, propositions and exercises, `link` is where a reference leads, or
     None, and `code` writes a cell of code as text, where no cell can stand: in a list, or in a solution.
-    A block is a string, or the node of a cell of code.
+    A block is a string, or the node of a cell of code. `answers`, which are solutions and what answers a
+    question, are `closed`, `open`, or `absent`.
     """
 
     def __init__(
@@ -111,8 +113,10 @@ class Writer:
         macros: Macros,
         link: Callable[[nodes.Element], str | None],
         code: Callable[[nodes.Element], str],
+        answers: str = "closed",
     ):
         self.numbers, self.macros, self.link, self.code = numbers, macros, link, code
+        self.answers = answers
 
     def number(self, kind: str, node: nodes.Element) -> str:
         """As the page has it; empty where it has none."""
@@ -174,8 +178,11 @@ class Writer:
             sort = node.get("realtype", "exercise")
             number = self.number(node.get("countertype", "exercise"), node)
             words = f"{sort.title()} {number}{'' if words == sort.title() else words}"
+        answer = kind == "solution_node" or words == ANSWER
+        if answer and self.answers == "absent":
+            return []
         inside = [block for n in node.children if n is not title for block in self.block(n)]
-        if kind == "solution_node" or "dropdown" in node["classes"]:
+        if not (answer and self.answers == "open") and (answer or "dropdown" in node["classes"]):
             return [details(words, self.text(inside))]
         found: list[str | nodes.Element] = [f"**{words}.**"]
         for block in inside:  # cells of code stand between two quotes
