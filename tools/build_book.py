@@ -2,7 +2,7 @@
 
 _build/html gets the pages, _build/notebooks the chapters as plain notebooks, which the pages offer. With the
 argument `notebooks` the pages are left as they are. With `editions`, notebooks for students and for
-instructors are made instead, from the same results.
+instructors are made instead, and with `slides` those of a lecture, from the same results.
 
 Sphinx and the execution cache know the chapters' own text only. So what a chapter also depends on
 (lrcore, the pins, the scale, the data folder, the repository) goes into a key, and a build that failed is
@@ -23,8 +23,13 @@ import sync
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "_build"
 # What each builder makes, and where a notebook of it finds what long computations have left.
-MADE = {"html": "The book, from index.html", "notebooks": "The notebooks", "editions": "The editions"}
-RESULTS_BESIDE = {"notebooks": ["book"], "editions": ["student", "instructor"]}
+MADE = {
+    "html": "The book, from index.html",
+    "notebooks": "The notebooks",
+    "editions": "The editions",
+    "slides": "The slides",
+}
+RESULTS_BESIDE = {"notebooks": ["book"], "editions": ["student", "instructor"], "slides": []}
 RESULTS, PAGES = BUILD / ".results-key", BUILD / ".pages-key"
 
 

@@ -167,21 +167,26 @@ class Writer:
                 return []  # a page's own: anchors, scripts, the table of contents
         raise NotImplementedError(f"no plain form is known for {node.tagname}: {str(node)[:80]}")
 
-    def box(self, node: nodes.Element) -> list[str | nodes.Element]:
-        """A quote with a title. Proofs, solutions and what is folded on the page are closed."""
+    def parts(self, node: nodes.Element) -> tuple[str, list[str | nodes.Element]]:
+        """The title of a box, with its number, and what is in it."""
         kind = type(node).__name__
-        if kind == "proof_node":
-            return [details("Proof", self.text(node.children[0]).removeprefix("Proof. "))]
         title = next((n for n in node.children if isinstance(n, nodes.title)), None)
         words = self.words(title) if title else kind.title()
         if kind.endswith("_node") and kind != "solution_node":
             sort = node.get("realtype", "exercise")
             number = self.number(node.get("countertype", "exercise"), node)
             words = f"{sort.title()} {number}{'' if words == sort.title() else words}"
+        return words, [block for n in node.children if n is not title for block in self.block(n)]
+
+    def box(self, node: nodes.Element) -> list[str | nodes.Element]:
+        """A quote with a title. Proofs, solutions and what is folded on the page are closed."""
+        kind = type(node).__name__
+        if kind == "proof_node":
+            return [details("Proof", self.text(node.children[0]).removeprefix("Proof. "))]
+        words, inside = self.parts(node)
         answer = kind == "solution_node" or words == ANSWER
         if answer and self.answers == "absent":
             return []
-        inside = [block for n in node.children if n is not title for block in self.block(n)]
         if not (answer and self.answers == "open") and (answer or "dropdown" in node["classes"]):
             return [details(words, self.text(inside))]
         found: list[str | nodes.Element] = [f"**{words}.**"]

@@ -37,7 +37,7 @@ FRONT_MATTER = (ROOT / "book/start.md").read_text().split("---\n")[1]
 def build_book(
     folder: Path, chapters: dict[str, str], address: str, execute: str = "off", *builders: str
 ) -> Path:
-    """The _build of a small book, with the settings and the extensions of this one: pages, and what is named."""
+    """The _build of a small book with the settings and extensions of this one: pages, and what is named."""
     (folder / "tools").mkdir()
     for name in ("book/_ext", "book/_static"):
         shutil.copytree(ROOT / name, folder / name)

@@ -247,7 +247,9 @@ def made(tmp_path_factory):
     """What was built of a small book whose site is known."""
     chapters = {"start": START, "second": SECOND, "teaching": TEACHING}
     address = "https://github.com/you/lrcore"
-    return build_book(tmp_path_factory.mktemp("book"), chapters, address, "cache", "notebooks", "editions")
+    return build_book(
+        tmp_path_factory.mktemp("book"), chapters, address, "cache", "notebooks", "editions", "slides"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -348,6 +350,25 @@ def test_an_instructor_has_solutions_that_run_and_what_teaching_says(editions):
     assert "## There\n\n> *Minutes: 5 in one lecture, 7 in one week.*" in text
     assert "**One lecture.** **Lecture, 9 minutes.** [Kinds](" in text and "- *Skip:* the end." in text
     assert f"- ***Lines fall.***: [Fig. 1]({HERE}#fig-one): this one rises." in text
+
+
+@pytest.mark.slow
+def test_slides_have_an_idea_each_and_need_no_network(made):
+    page = (made / "slides/start.html").read_text()
+    loaded = re.findall(r"<(?:script|link|img|iframe)\b[^>]*?(?:src|href)=\"([^\"]*)\"", page)
+    files = [name for name in loaded if not name.startswith("data:image/png;base64,")]
+    assert len(files) == len(loaded) - 1 == 5 and all((made / "slides" / name).exists() for name in files)
+    shown = re.findall(r'<section class="(\w+)">(.*?)</section>', page, re.DOTALL)
+    kinds = ["title", "equation", "box", "figure", "think", "section"]
+    assert [kind for kind, _ in shown] == kinds
+    slides = dict(shown)
+    assert "<h1>Kinds</h1>" in slides["title"] and "<h2>There</h2>" in slides["section"]
+    assert "<h2>Proposition 1 (Named $N$)</h2>" in slides["box"]
+    assert r"y = \operatorname{diag}(x)\qquad(3)" in slides["box"] and r"\tag" not in page
+    assert 'alt="A line that rises."' in slides["figure"] and "<strong>Fig. 1.</strong>" in slides["figure"]
+    assert "It has to be." in slides["think"].partition('<aside class="notes">')[2]
+    assert "5 in one lecture" in slides["section"].partition('<aside class="notes">')[2]
+    assert "hermegauss" not in page and "Exercise" not in page
 
 
 def test_what_only_a_solution_defines_is_no_part_of_the_flow():
