@@ -1,5 +1,5 @@
 # `make book` and `make test` need Python >= 3.11, make and the package index; each sets itself up.
-.PHONY: help env book notebooks check test pages colab sync lint types bench identification clean
+.PHONY: help env book notebooks editions slides check test pages colab sync lint types bench identification clean
 
 # Only the machine's name for Python is looked for here; tools/bootstrap.py does the rest.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
@@ -25,6 +25,12 @@ book: env        ## run every chapter and build the pages into _build/html
 
 notebooks: env   ## run every chapter and write plain notebooks, for Colab, into _build/notebooks
 	@env $(KEEP) $(RUN) tools/build_book.py notebooks
+
+editions: env    ## the same notebooks for a course, student and instructor, into _build/editions
+	@env $(KEEP) $(RUN) tools/build_book.py editions
+
+slides: env      ## slides of every chapter for a lecture, offline, into _build/slides
+	@env $(KEEP) $(RUN) tools/build_book.py slides
 
 check: lint types ## style, types and the quick tests, in a minute or so: before each commit
 	$(PYTEST) -m "not slow" tests

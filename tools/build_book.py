@@ -1,7 +1,8 @@
 """Build the book: run every chapter on the CPU, with warnings as errors.
 
 _build/html gets the pages, _build/notebooks the chapters as plain notebooks, which the pages offer. With the
-argument `notebooks` the pages are left as they are.
+argument `notebooks` the pages are left as they are. With `editions`, notebooks for students and for
+instructors are made instead, and with `slides` those of a lecture, from the same results.
 
 Sphinx and the execution cache know the chapters' own text only. So what a chapter also depends on
 (lrcore, the pins, the scale, the data folder, the repository) goes into a key, and a build that failed is
@@ -21,6 +22,14 @@ import sync
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "_build"
+# What each builder makes, and where a notebook of it finds what long computations have left.
+MADE = {
+    "html": "The book, from index.html",
+    "notebooks": "The notebooks",
+    "editions": "The editions",
+    "slides": "The slides",
+}
+RESULTS_BESIDE = {"notebooks": ["book"], "editions": ["student", "instructor"], "slides": []}
 RESULTS, PAGES = BUILD / ".results-key", BUILD / ".pages-key"
 
 
@@ -58,26 +67,26 @@ def main() -> None:
         remove(".jupyter_cache")
     complete = unchanged(PAGES, pages)  # written by a build that succeeded, and by no other
     if not complete:
-        remove("html", "notebooks", ".doctrees")
+        remove("html", *RESULTS_BESIDE, ".doctrees")
     PAGES.unlink(missing_ok=True)
     BUILD.mkdir(exist_ok=True)
     RESULTS.write_text(results)
 
     os.environ |= environment
     execute.execute(sync.chapters())
-    with_pages = "notebooks" not in sys.argv[1:]
-    if with_pages:
-        run("html", environment)
-    run("notebooks", environment)
-    remove("notebooks/_static")  # which themes leave behind
-    shutil.copytree(ROOT / "book/results", BUILD / "notebooks/book/results", dirs_exist_ok=True)
-    if complete or with_pages:
+    wanted = sys.argv[1:] or ["html", "notebooks"]
+    for builder in wanted:
+        run(builder, environment)
+        if builder in RESULTS_BESIDE:
+            remove(f"{builder}/_static")  # which themes leave behind
+        for folder in RESULTS_BESIDE.get(builder, ()):
+            shutil.copytree(ROOT / "book/results", BUILD / builder / folder / "results", dirs_exist_ok=True)
+    if complete or "html" in wanted:
         PAGES.write_text(pages)
     links = hosted.install if hosted else "not known, so notebooks are offered for download"
     print(f"\nThe repository that its links lead to: {links}")
-    print(f"The notebooks: {(BUILD / 'notebooks' / 'book').as_uri()}")
-    if with_pages:
-        print(f"The book: {(BUILD / 'html' / 'index.html').as_uri()}")
+    for builder in wanted:
+        print(f"{MADE[builder]}: {(BUILD / builder).as_uri()}")
 
 
 def run(builder: str, environment: dict[str, str]) -> None:

@@ -6,18 +6,22 @@ A reader's notebook shows the rest, and keeps the numbers in a cell that is fold
 import ast
 import re
 import symtable
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 
 def split(source: str) -> tuple[str, str]:
     """What a reader sees of a cell, and what runs after it out of sight: the numbers of the prose.
 
     Assertions are left out, and so are numbers kept in the midst of a loop, which shows or stores them. A
-    statement stays where it is if what follows it in the cell would change what it does.
+    statement stays where it is if what follows it in the cell would change what it does. Of the assertion
+    that a solution is right, the check is seen.
 
     >>> split("x = 1\\nlr.book.glue('x', x)\\nassert x\\nprint(x)")
     ('x = 1\\nprint(x)', "lr.book.glue('x', x)")
+    >>> split("assert lr.book.check('ex-x', x)")
+    ("lr.book.check('ex-x', x)", '')
     """
+    source = re.sub(r"^assert (?=lr\.book\.check\()", "", source, flags=re.MULTILINE)
     body, lines = ast.parse(source).body, source.splitlines()
     gone: list[ast.stmt] = []
     kept: list[str] = []
@@ -44,11 +48,13 @@ def drop_switches(sources: list[str], numbers: list[str]) -> list[str]:
     return [without(s.splitlines(), [x for x in ast.parse(s).body if is_idle(x, asked)]) for s in sources]
 
 
-def needed(code: dict[int, str], solutions: set[int]) -> set[int]:
-    """The solutions, among numbered cells, that others cannot run without.
+def needed(code: dict[int, str], solutions: set[int], stubs: Collection[int] = ()) -> set[int]:
+    """The solutions, among numbered cells, that others cannot run without. A stub gives its name no value.
 
     >>> needed({1: "f = 1", 2: "f = 2", 3: "g = 3", 4: "f + g"}, {2, 3})
     {3}
+    >>> needed({1: "f = 1", 2: "f = 2", 3: "g = 3", 4: "f"}, {2, 3}, stubs={1})
+    {2}
     """
     found: set[int] = set()
     while True:
@@ -57,7 +63,7 @@ def needed(code: dict[int, str], solutions: set[int]) -> set[int]:
         for k in sorted(code.keys() - solutions | found):
             missing = used(code[k]) - bound(code[k]) - have
             found |= {s for s in solutions if s < k and bound(code[s]) & missing}
-            have |= bound(code[k])
+            have = have - bound(code[k]) if k in stubs else have | bound(code[k])
         if found == before:
             return found
 

@@ -21,6 +21,7 @@ from jupyter_cache import get_cache
 from pages import REPOSITORY
 from sphinx.application import Sphinx
 from sphinx.builders import Builder
+from sphinx.errors import SphinxError
 from sphinx.util.osutil import ensuredir
 
 METADATA = {
@@ -50,7 +51,6 @@ FORM = {"cellView": "form", "jupyter": {"source_hidden": True}}
 SETUP = "Set-up: installs what is missing, and names the device"
 NUMBERS = "The numbers of the text, in the size that was run"
 CHECK = "What the text says, checked"
-NEEDED = "A solution that what follows uses"
 DEVICE = 'print("running on", jax.devices()[0].platform)'  # the chapter's own line, which AFTER stands for
 
 
@@ -58,7 +58,7 @@ class Notebooks(Builder):
     """Writes `<chapter>.ipynb`. Links lead to the pages, or to the notebook beside it where these have no
     address."""
 
-    name, format = "notebooks", "notebook"
+    name, format, note = "notebooks", "notebook", NOTE
 
     def init(self) -> None:
         self.site = (REPOSITORY.links() if REPOSITORY else {}).get("Documentation", "")
@@ -93,36 +93,56 @@ class Notebooks(Builder):
     def prepare_writing(self, docnames: set[str]) -> None:
         pass
 
-    def write_doc(self, docname: str, doctree: nodes.document) -> None:
-        if not self.executed(docname).exists():
-            return
+    def cells(self, docname: str) -> list:
+        """The code of the page, with what it printed and drew."""
         notebook = nbformat.read(self.executed(docname), as_version=4)
         with suppress(KeyError):  # its outputs are kept apart; there are none where nothing was run
             cache = get_cache(str(Path(self.outdir).parent / ".jupyter_cache"))
             _, notebook = cache.merge_match_into_notebook(notebook)
-        if not any(cell.cell_type == "code" for cell in notebook.cells):
-            return
+        return notebook.cells
+
+    def chapter(self, docname: str, doctree: nodes.document, answers: str = "closed") -> "Chapter | None":
+        """None for a page without code."""
+        cells = self.cells(docname) if self.executed(docname).exists() else []
+        if not any(cell.cell_type == "code" for cell in cells):
+            return None
         numbers = self.env.toc_fignumbers.get(docname, {})
-        made = Chapter(doctree, notebook.cells, numbers, self.macros, lambda node: self.link(docname, node))
-        book = f"[a page of the book]({self.get_target_uri(docname)})" if self.site else "a page of the book"
-        made.blocks.insert(1, NOTE.format(book))
-        cells = list(made.cells())
-        for number, cell in enumerate(cells):
-            cell.id = f"cell-{number}"
-        text = nbformat.writes(nbformat.v4.new_notebook(metadata=METADATA, cells=cells)) + "\n"
-        # The pages, where there are some, offer it for download, in place of what the theme has laid there.
-        for folder in (Path(self.outdir), *Path(self.outdir).parent.glob("html/_sources")):
-            target = folder / f"{docname}.ipynb"
-            ensuredir(target.parent)
-            target.write_text(text)
+        made = Chapter(doctree, cells, numbers, self.macros, lambda node: self.link(docname, node), answers)
+        if made.needed:
+            first = cells[min(made.needed)].source.split("\n")[0]
+            raise SphinxError(
+                f"{docname}: what follows needs the solution that begins with {first!r}, which a reader does "
+                "not run: define what is needed in the flow, under a name that no stub has"
+            )
+        page = f"[a page of the book]({self.get_target_uri(docname)})" if self.site else "a page of the book"
+        made.blocks.insert(1, self.note.format(page))
+        return made
+
+    def write_doc(self, docname: str, doctree: nodes.document) -> None:
+        if made := self.chapter(docname, doctree):
+            # The pages, where there are some, offer it for download in place of what the theme laid there.
+            for folder in (Path(self.outdir), *Path(self.outdir).parent.glob("html/_sources")):
+                write(made, folder / f"{docname}.ipynb")
+
+
+def write(made: "Chapter", target: Path) -> None:
+    cells = list(made.cells())
+    for number, cell in enumerate(cells):
+        cell.id = f"cell-{number}"
+    ensuredir(target.parent)
+    target.write_text(nbformat.writes(nbformat.v4.new_notebook(metadata=METADATA, cells=cells)) + "\n")
 
 
 class Chapter:
-    """The cells of one chapter: what it shows, what it runs out of sight, and what it only tells."""
+    """The cells of one chapter: what it shows, what it runs out of sight, and what it only tells.
 
-    def __init__(self, doctree: nodes.document, source: list, numbers, macros, link):
+    No solution is run but where answers are open, so that "Run all" leaves alone what a student wrote. What
+    others then `needed` of the solutions is a fault of the chapter.
+    """
+
+    def __init__(self, doctree: nodes.document, source: list, numbers, macros, link, answers: str):
         self.source = source
-        self.writer = plain.Writer(numbers, macros, link, self.told)
+        self.writer = plain.Writer(numbers, macros, link, self.told, answers)
         code = [k for k, cell in enumerate(source) if cell.cell_type == "code"]
         self.setup, *code = code
         halves = {k: harness.split(source[k].source.replace(DEVICE, "")) for k in code}
@@ -130,12 +150,13 @@ class Chapter:
         self.blocks = self.writer.blocks(doctree)
         shown = {block["cell_index"] for block in self.blocks if not isinstance(block, str)}
         solved = {node["cell_index"] for node in doctree.findall(is_cell)} - shown
-        needed = harness.needed({k: "\n".join(half) for k, half in halves.items()}, solved)
-        run = [k for k in code if k in needed or k not in solved]
+        asked = {k: "\n".join(half) for k, half in halves.items() if "check" not in tags(source[k])}
+        self.needed = harness.needed(asked, solved, [k for k in code if "stub" in tags(source[k])])
+        run = [k for k in code if k not in solved]
         numbers = [halves[k][1] for k in run]
         self.numbers = dict(zip(run, numbers, strict=True))
         self.shown |= zip(run, harness.drop_switches([self.shown[k] for k in run], numbers), strict=True)
-        self.folded = {k: NEEDED if k in needed else NUMBERS for k in run if k not in shown}
+        self.folded = [k for k in run if k not in shown]
 
     def cells(self):
         text: list[str] = []
@@ -160,17 +181,19 @@ class Chapter:
             yield nbformat.v4.new_code_cell(SIZE)
             yield folded(SETUP, with_address(setup) + AFTER)
         for index in [k for k in self.folded if k < end]:
-            code = "\n".join(filter(None, (self.shown[index], self.numbers[index])))
-            yield folded(self.folded.pop(index), code)
+            self.folded.remove(index)
+            yield folded(NUMBERS, "\n".join(filter(None, (self.shown[index], self.numbers[index]))))
 
     def seen(self, node: nodes.Element):
         """A cell of the page, the captions of its figures, and the numbers that the text has of it."""
         cell, code = self.source[node["cell_index"]], self.shown[node["cell_index"]]
-        if {"remove-input", "hide-input"} & set(cell.metadata.get("tags", [])):
+        if {"remove-input", "hide-input"} & tags(cell):
             made = folded(CHECK, code)
         else:
             made = nbformat.v4.new_code_cell(code)
         made.outputs = outputs(cell)
+        if kept := tags(cell) & {"stub", "check"}:
+            made.metadata["tags"] = list(kept)
         if alt := seen_in(node):
             made.metadata["alt"] = alt
         if code:
@@ -189,6 +212,10 @@ class Chapter:
             else:
                 found += ["*It prints:*", plain.fence(output.get("text") or data.get("text/plain", ""))]
         return "\n\n".join(found + self.writer.caption(node))
+
+
+def tags(cell) -> set[str]:
+    return set(cell.metadata.get("tags", []))
 
 
 def is_cell(block) -> bool:

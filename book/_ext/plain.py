@@ -12,6 +12,7 @@ Macros = Mapping[str, str | list]
 COMMAND = re.compile(r"\\([A-Za-z]+|.)", re.DOTALL)
 ENVIRONMENT = re.compile(r"\\begin\{(align|gather|equation)\*?\}(.*)\\end\{\1\*?\}", re.DOTALL)
 INNER = {"align": "aligned", "gather": "gathered", "equation": "aligned"}
+ANSWER = "One answer"  # the title of what answers a question marked Think
 PAPER = re.compile(r"doi:(?P<doi>10\.\S+?)\.?$|URL: (?P<url>\S+?)\.?$")  # at the end of a reference
 
 
@@ -102,7 +103,8 @@ class Writer:
 
     `numbers` are those of its figures, propositions and exercises, `link` is where a reference leads, or
     None, and `code` writes a cell of code as text, where no cell can stand: in a list, or in a solution.
-    A block is a string, or the node of a cell of code.
+    A block is a string, or the node of a cell of code. `answers`, which are solutions and what answers a
+    question, are `closed`, `open`, or `absent`.
     """
 
     def __init__(
@@ -111,8 +113,10 @@ class Writer:
         macros: Macros,
         link: Callable[[nodes.Element], str | None],
         code: Callable[[nodes.Element], str],
+        answers: str = "closed",
     ):
         self.numbers, self.macros, self.link, self.code = numbers, macros, link, code
+        self.answers = answers
 
     def number(self, kind: str, node: nodes.Element) -> str:
         """As the page has it; empty where it has none."""
@@ -163,19 +167,27 @@ class Writer:
                 return []  # a page's own: anchors, scripts, the table of contents
         raise NotImplementedError(f"no plain form is known for {node.tagname}: {str(node)[:80]}")
 
-    def box(self, node: nodes.Element) -> list[str | nodes.Element]:
-        """A quote with a title. Proofs, solutions and what is folded on the page are closed."""
+    def parts(self, node: nodes.Element) -> tuple[str, list[str | nodes.Element]]:
+        """The title of a box, with its number, and what is in it."""
         kind = type(node).__name__
-        if kind == "proof_node":
-            return [details("Proof", self.text(node.children[0]).removeprefix("Proof. "))]
         title = next((n for n in node.children if isinstance(n, nodes.title)), None)
         words = self.words(title) if title else kind.title()
         if kind.endswith("_node") and kind != "solution_node":
             sort = node.get("realtype", "exercise")
             number = self.number(node.get("countertype", "exercise"), node)
             words = f"{sort.title()} {number}{'' if words == sort.title() else words}"
-        inside = [block for n in node.children if n is not title for block in self.block(n)]
-        if kind == "solution_node" or "dropdown" in node["classes"]:
+        return words, [block for n in node.children if n is not title for block in self.block(n)]
+
+    def box(self, node: nodes.Element) -> list[str | nodes.Element]:
+        """A quote with a title. Proofs, solutions and what is folded on the page are closed."""
+        kind = type(node).__name__
+        if kind == "proof_node":
+            return [details("Proof", self.text(node.children[0]).removeprefix("Proof. "))]
+        words, inside = self.parts(node)
+        answer = kind == "solution_node" or words == ANSWER
+        if answer and self.answers == "absent":
+            return []
+        if not (answer and self.answers == "open") and (answer or "dropdown" in node["classes"]):
             return [details(words, self.text(inside))]
         found: list[str | nodes.Element] = [f"**{words}.**"]
         for block in inside:  # cells of code stand between two quotes

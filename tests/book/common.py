@@ -34,8 +34,10 @@ def tracked_files() -> list[Path]:
 FRONT_MATTER = (ROOT / "book/start.md").read_text().split("---\n")[1]
 
 
-def build_book(folder: Path, chapters: dict[str, str], address: str, execute: str = "off") -> Path:
-    """Pages and notebooks of a small book, with the settings and the extensions of this one: its _build."""
+def build_book(
+    folder: Path, chapters: dict[str, str], address: str, execute: str = "off", *builders: str
+) -> Path:
+    """The _build of a small book with the settings and extensions of this one: pages, and what is named."""
     (folder / "tools").mkdir()
     for name in ("book/_ext", "book/_static"):
         shutil.copytree(ROOT / name, folder / name)
@@ -54,9 +56,9 @@ def build_book(folder: Path, chapters: dict[str, str], address: str, execute: st
 
     unset = {name: value for name, value in os.environ.items() if not name.startswith("GITHUB_")}
     command = [Path(sys.executable).with_name("jupyter-book"), "build", ".", "-W", "-n", "--keep-going"]
-    for builder in ([], ["--builder", "custom", "--custom-builder", "notebooks"]):
+    for builder in ("", *builders):
         done = subprocess.run(
-            command + builder,
+            command + ["--builder", "custom", "--custom-builder", builder] * bool(builder),
             cwd=folder,
             env=unset | {repository.VARIABLE: address, "LRCORE_SCALE": "smoke"},
             capture_output=True,

@@ -12,6 +12,7 @@ from common import NAMES, ROOT, repository
 
 HTML = ROOT / "_build" / "html"
 CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
+SLIDES = sorted((ROOT / "_build" / "slides").glob("*.html"))
 PAGES = sorted(p.relative_to(HTML).as_posix() for p in HTML.glob("book/*.html")) + ["genindex.html"]
 
 if not (HTML / "index.html").exists():
@@ -55,6 +56,19 @@ const inside = e => { for (; e; e = e.parentElement) if (["auto", "scroll", "hid
 return [document.scrollingElement.scrollWidth, [...document.querySelectorAll("article *")]
     .filter(e => e.getBoundingClientRect().right > innerWidth + 1 && !inside(e.parentElement))
     .map(e => e.outerHTML.slice(0, 120)).slice(0, 5)];
+"""
+
+# Of each slide: its height and width, the size of its text, and its first words.
+SHOWN = """
+const done = arguments[0];
+const measure = slide => {
+    slide.style.display = "block";
+    const text = parseFloat(getComputedStyle(slide).fontSize);
+    const found = [slide.scrollHeight, slide.scrollWidth, text, slide.innerText.slice(0, 60)];
+    slide.style.display = "";
+    return found; };
+const wait = () => window.Reveal?.isReady() ? done(Reveal.getSlides().map(measure)) : setTimeout(wait, 50);
+wait();
 """
 
 
@@ -168,6 +182,22 @@ def test_the_notebook_is_whole_where_nothing_knows_the_book(browser, chapter, tm
     )
     assert not re.findall(r"\\[A-Za-z(]|\$|\{[a-z:]+\}`|:::", left)
     assert not browser.execute_script("return [...document.images].filter(i => !i.naturalWidth).length")
+
+
+@pytest.mark.parametrize("deck", SLIDES, ids=[deck.stem for deck in SLIDES])
+def test_slides_fit_and_are_read_from_the_last_row(browser, deck):
+    browser.get_log("performance"), browser.get_log("browser")
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": 1280, "height": 720, "deviceScaleFactor": 1, "mobile": False},
+    )
+    browser.get(deck.as_uri())
+    slides = browser.execute_async_script(SHOWN)
+    assert not requests_that_went_wrong(browser, "file:")
+    assert not [e for e in browser.get_log("browser") if e["level"] == "SEVERE"]
+    assert len(slides) > 5
+    assert not [slide for slide in slides if slide[0] > 720 or slide[1] > 1280 or slide[2] < 24]
+    assert not browser.execute_script("return document.querySelectorAll('mjx-merror').length")
 
 
 @pytest.mark.parametrize("chapter", NAMES)

@@ -12,10 +12,13 @@ import pytest
 import yaml
 from common import CHAPTERS, NAMES, ROOT, build_book, harness, sync
 
-MADE = ROOT / "_build/notebooks/book"
+MADE, EDITIONS = ROOT / "_build/notebooks/book", ROOT / "_build/editions"
 # A role or a directive, a fence of MyST, a comment or a label of it.
 MYST = re.compile(r"\{[a-z][\w:-]*\}`|^[> ]*(?:```|:::+) ?\{|^[> ]*:::|^\(\S+\)=$|^% ", re.MULTILINE)
+SOLUTION = re.compile(r"\{solution-(start|end)\}")
 built = pytest.mark.skipif(not MADE.exists(), reason="the notebooks are not made: run `make notebooks`")
+
+edited = pytest.mark.skipif(not EDITIONS.exists(), reason="the editions are not made: run `make editions`")
 
 
 def read(file: Path):
@@ -122,44 +125,80 @@ code = 1
 :::
 
 ```{exercise} A name
-:label: ex-one
+:label: ex-gain
 
 Do it.
 ```
 
 ```{code-cell} ipython3
-def mine(x):
-    return "what a student wrote"
+:tags: [stub]
+
+def gaussian_drift(overlap, z):
+    "What is returned."
+    raise NotImplementedError("complete the function")
 ```
 
-```{solution-start} ex-one
+```{code-cell} ipython3
+:tags: [check]
+
+lr.book.check("ex-gain", gaussian_drift)
+```
+
+:::{admonition} Hint 1
+:class: dropdown hint
+Think of $\E$.
+:::
+
+```{solution-start} ex-gain
 :class: dropdown
 ```
 
 ```{code-cell} ipython3
-def mine(x):
-    return x + 1
+import numpy as np
 
-def shared(x):
-    return 2 * x
+def gaussian_drift(overlap, z):
+    xi, w = np.polynomial.hermite_e.hermegauss(96)
+    x = np.linalg.norm(z, axis=1)
+    return (np.tanh(np.outer(x, xi)) @ (xi * w) / w.sum() / x)[:, None] * (z @ overlap)
 
-print(mine(1))
+assert lr.book.check("ex-gain", gaussian_drift)
+assert x == 0.123
 ```
 
-```{code-cell} ipython3
-def mine(x):
-    return x + 2
+It is a mean.
 
-assert mine(1) == 3
+```{code-cell} ipython3
+print(gaussian_drift(np.eye(2), np.ones((1, 2))).round(2))
 ```
 
 ```{solution-end}
 ```
 
+```{exercise} No code
+:label: ex-words
+
+Show it.
+```
+
+```{solution} ex-words
+:class: dropdown
+By {eq}`eq-two`.
+```
+
+:::{admonition} Think
+:class: tip
+Why is that so?
+:::
+
+:::{admonition} One answer
+:class: dropdown
+It has to be.
+:::
+
 ```{code-cell} ipython3
 :tags: [remove-input]
 
-print(mine(1), shared(1))
+print("checked", x)
 ```
 
 (sec-there)=
@@ -176,17 +215,52 @@ Inside.
 :::
 ::::
 """.replace("SETUP", SETUP)
-SECOND = "# Second\n\nTo {prf:ref}`prop-one`, {numref}`fig-one`, {eq}`eq-two`, {ref}`ex-one`.\n\n" + SETUP
+SECOND = "# Second\n\nTo {prf:ref}`prop-one`, {numref}`fig-one`, {eq}`eq-two`, {ref}`ex-gain`.\n\n" + SETUP
+TEACHING = """# Teaching
+
+## Plans
+
+### One lecture
+
+**Lecture, 9 minutes.** [Kinds](start.md): *There* 5. [Second](second.md): *Where* 4.
+
+- *Skip:* the end.
+- *Assign:* {ref}`ex-gain`.
+
+### One week
+
+**Session 1, 7 minutes.** [Kinds](start.md): *There* 7.
+
+- *Skip:* nothing.
+
+## What students believe, and the picture that helps
+
+*Lines fall.*
+: {numref}`fig-one`: this one rises.
+"""
 BOOK = "https://you.github.io/lrcore/book"
 HERE = f"{BOOK}/start.html"
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory):
-    """The cells of both chapters, where the site is known."""
-    folder = tmp_path_factory.mktemp("book")
-    made = build_book(folder, {"start": START, "second": SECOND}, "https://github.com/you/lrcore", "cache")
+def made(tmp_path_factory):
+    """What was built of a small book whose site is known."""
+    chapters = {"start": START, "second": SECOND, "teaching": TEACHING}
+    address = "https://github.com/you/lrcore"
+    return build_book(
+        tmp_path_factory.mktemp("book"), chapters, address, "cache", "notebooks", "editions", "slides"
+    )
+
+
+@pytest.fixture(scope="module")
+def small(made):
+    """The cells of both chapters."""
     return [read(made / f"notebooks/book/{name}.ipynb") for name in ("start", "second")]
+
+
+@pytest.fixture(scope="module")
+def editions(made):
+    return {name: read(made / f"editions/{name}/start.ipynb") for name in ("student", "instructor")}
 
 
 @pytest.mark.slow
@@ -211,8 +285,12 @@ def small(tmp_path_factory):
         "<details>\n<summary>Hint</summary>\n\nLook at $\\mathbb{R}$:\n\n"
         "```python\ncode = 1\n```\n\n</details>",
         "> **Exercise 1 (A name).**\n>\n> Do it.",
-        "<details>\n<summary>Solution to Exercise 1 (A name)</summary>\n\n```python\ndef mine(x):\n",
-        "```python\ndef mine(x):\n    return x + 2\n```\n\n</details>",
+        "<details>\n<summary>Hint 1</summary>\n\nThink of $\\mathbb{E}$.\n\n</details>",
+        "<details>\n<summary>Solution to Exercise 1 (A name)</summary>\n\n```python\nimport numpy",
+        '\n\nlr.book.check("ex-gain", gaussian_drift)\n```\n\n*It prints:*\n\n```\nex-gain: right\n```',
+        "It is a mean.\n\n```python\nprint(gaussian_drift(",
+        "<details>\n<summary>Solution to Exercise 2 (No code)</summary>\n\nBy ",
+        "<details>\n<summary>One answer</summary>\n\nIt has to be.",
         "- **Term**: what it means.<sup>1</sup>",
         "**Card**\n\nInside.",
         "<sup>1</sup> More.",
@@ -226,13 +304,13 @@ def test_each_kind_has_a_plain_form(small, text):
 def test_references_lead_to_other_chapters(small):
     assert words(small[1]).splitlines()[-1] == (
         f"To [Proposition 1]({HERE}#prop-one), [Fig. 1]({HERE}#fig-one), "
-        f"[(3)]({HERE}#equation-eq-two), [Exercise 1]({HERE}#ex-one)."
+        f"[(3)]({HERE}#equation-eq-two), [Exercise 1]({HERE}#ex-gain)."
     )
 
 
 @pytest.mark.slow
 def test_code_is_what_a_reader_runs(small):
-    size, setup, first, numbers, figure, student, needed, check = code(small[0])
+    size, setup, first, numbers, figure, stub, check, checked = code(small[0])
     assert re.fullmatch(r'# @title .*\nSIZE = "book"  # @param \["smoke", "book", "full"\]', size)
     assert (
         setup.startswith("# @title Set-up") and 'REPOSITORY = "https://github.com/you/lrcore@main"' in setup
@@ -240,12 +318,65 @@ def test_code_is_what_a_reader_runs(small):
     assert first.endswith('x = 0.123\nfor name in ("one", "two"):\n    print(name, x)')
     assert numbers.endswith('\nlr.book.glue("number", x)')
     assert figure == "lr.plots.use_style()\nplt.plot([0, 1]);"
-    assert "what a student wrote" in student
-    assert needed.startswith("# @title A solution") and "def shared" in needed
-    assert check.endswith("print(mine(1), shared(1))")
+    assert stub.endswith('raise NotImplementedError("complete the function")')
+    assert check == 'lr.book.check("ex-gain", gaussian_drift)'
+    assert checked.endswith('print("checked", x)')
     folded = [cell.source for cell in small[0] if cell.metadata.get("cellView") == "form"]
-    assert folded == [setup, numbers, needed, check]
+    assert folded == [setup, numbers, checked]
     assert all(c.metadata.jupyter.source_hidden for c in small[0] if c.source in folded)
+
+
+@pytest.mark.slow
+def test_a_student_has_stubs_and_no_answers(small, editions):
+    """The cells that run are those of the plain notebook, which has the answers as text."""
+    assert code(editions["student"]) == code(small[0])
+    assert "Exercise 2 (No code)" in words(editions["student"]) and "Hint 1" in words(editions["student"])
+    for text in ("Solution", "One answer", "It has to be", "hermegauss", "ex-gain: right", "In the plans"):
+        assert text not in str(editions["student"]), text
+
+
+@pytest.mark.slow
+def test_an_instructor_has_solutions_that_run_and_what_teaching_says(editions):
+    cells = editions["instructor"]
+    stub, check, solution, shows, checked = [cell for cell in cells if cell.cell_type == "code"][-5:]
+    assert solution.source.endswith('\n\nlr.book.check("ex-gain", gaussian_drift)')
+    assert "assert" not in solution.source
+    assert solution.outputs[0].text == "ex-gain: right\n"
+    assert check.outputs[0].text.startswith("ex-gain: not yet. there is no answer yet")
+    assert shows.source.startswith("print(gaussian_drift(")
+    text = words(cells)
+    assert "> **Solution to Exercise 1 (A name).**" in text and "> It is a mean." in text
+    assert "> **One answer.**\n>\n> It has to be." in text
+    assert "## There\n\n> *Minutes: 5 in one lecture, 7 in one week.*" in text
+    assert "**One lecture.** **Lecture, 9 minutes.** [Kinds](" in text and "- *Skip:* the end." in text
+    assert f"- ***Lines fall.***: [Fig. 1]({HERE}#fig-one): this one rises." in text
+
+
+@pytest.mark.slow
+def test_slides_have_an_idea_each_and_need_no_network(made):
+    page = (made / "slides/start.html").read_text()
+    loaded = re.findall(r"<(?:script|link|img|iframe)\b[^>]*?(?:src|href)=\"([^\"]*)\"", page)
+    files = [name for name in loaded if not name.startswith("data:image/png;base64,")]
+    assert len(files) == len(loaded) - 1 == 5 and all((made / "slides" / name).exists() for name in files)
+    shown = re.findall(r'<section class="(\w+)">(.*?)</section>', page, re.DOTALL)
+    kinds = ["title", "equation", "box", "figure", "think", "section"]
+    assert [kind for kind, _ in shown] == kinds
+    slides = dict(shown)
+    assert "<h1>Kinds</h1>" in slides["title"] and "<h2>There</h2>" in slides["section"]
+    assert "<h2>Proposition 1 (Named $N$)</h2>" in slides["box"]
+    assert r"y = \operatorname{diag}(x)\qquad(3)" in slides["box"] and r"\tag" not in page
+    assert 'alt="A line that rises."' in slides["figure"] and "<strong>Fig. 1.</strong>" in slides["figure"]
+    assert "It has to be." in slides["think"].partition('<aside class="notes">')[2]
+    assert "5 in one lecture" in slides["section"].partition('<aside class="notes">')[2]
+    assert "hermegauss" not in page and "Exercise" not in page
+
+
+def test_what_only_a_solution_defines_is_no_part_of_the_flow():
+    """A chapter whose flow needs a solution, or what a stub has replaced, is refused when it is built."""
+    code = {1: "f = 1", 2: "def f(): ...", 3: "def f(): 1\ng = 2", 4: "print(f())", 5: "print(1)"}
+    assert harness.needed(code, {3}, {2}) == {3}
+    assert harness.needed(code | {4: "print(h)"}, {3}, {2}) == set()
+    assert harness.needed(code | {4: "print(g)"}, {3}, {2}) == {3}
 
 
 @pytest.mark.slow
@@ -266,6 +397,24 @@ def white(picture: str) -> bool:
 def test_a_statement_that_the_rest_would_change_stays_where_it_is():
     shown, kept = harness.split("for x in y:\n    lr.book.glue('x', x)\nx = 2\nlr.book.glue('y', x)")
     assert shown == "for x in y:\n    lr.book.glue('x', x)\nx = 2" and kept == "lr.book.glue('y', x)"
+
+
+# --- all chapters, as they are written
+
+
+@pytest.mark.parametrize("source", CHAPTERS, ids=NAMES)
+def test_no_chapter_needs_a_solution(source):
+    """Neither "Run all" nor the student edition has the solutions."""
+    code, solutions, stubs, inside = {}, set(), set(), False
+    for number, cell in enumerate(nbformat.read(source.with_suffix(".ipynb"), as_version=4).cells):
+        marks = SOLUTION.findall(cell.source) if cell.cell_type == "markdown" else []
+        inside = marks[-1] == "start" if marks else inside
+        if cell.cell_type == "code" and "check" not in (kinds := cell.metadata.get("tags", [])):
+            code[number] = cell.source
+            solutions |= {number} if inside else set()
+            stubs |= {number} if "stub" in kinds else set()
+    needed = [code[number] for number in harness.needed(code, solutions, stubs)]
+    assert not needed, "define in the flow, under a name that no stub has, what follows needs of this"
 
 
 # --- all chapters, as they were built
@@ -319,3 +468,35 @@ def test_every_solution_is_closed(chapter):
     source, cells = chapter
     solutions = len(re.findall(r"^`{3,}\{solution(?:-start)?\}", source.read_text(), re.MULTILINE))
     assert words(cells).count("<summary>Solution to Exercise ") == solutions
+
+
+# --- their editions
+
+
+@edited
+@pytest.mark.parametrize("name", NAMES)
+def test_the_student_edition_has_no_solution(name):
+    cells = read(EDITIONS / "student" / f"{name}.ipynb")
+    assert "Solution to Exercise" not in words(cells) and "One answer" not in words(cells)
+    assert ": right\n" not in printed(cells)
+    asked: set[str] = set()
+    for cell in cells:
+        if cell.cell_type == "code":
+            assert not asked & harness.bound(cell.source), "what a student is to write"
+            asked |= harness.bound(cell.source) if "stub" in cell.metadata.get("tags", []) else set()
+
+
+@edited
+@pytest.mark.parametrize("name", NAMES)
+def test_every_stub_fails_its_check_and_every_solution_passes_it(name):
+    """As the chapter was run for the pages."""
+    cells = read(EDITIONS / "instructor" / f"{name}.ipynb")
+    for number, cell in enumerate(cells):
+        if "check" in cell.metadata.get("tags", []):
+            label = re.match(r'lr\.book\.check\("(ex-[\w-]+)"', cell.source)[1]
+            assert printed([cell]).startswith(f"{label}: not yet. there is no answer yet")
+            assert f"{label}: right\n" in printed(cells[number + 1 :])
+
+
+def printed(cells) -> str:
+    return "".join(output.get("text", "") for cell in cells for output in cell.get("outputs", []))
