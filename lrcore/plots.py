@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.patches import Arc, Rectangle
 
 from . import checks
 from .checks import ArrayLike
@@ -41,6 +42,57 @@ def panels(n: int, *, width: float = 2.5, height: float = 2.6, **options) -> tup
     """
     figure, axes = plt.subplots(1, n, figsize=(width * n, height), squeeze=False, **options)
     return figure, list(axes[0])
+
+
+def loop(*, inputs: bool = True):
+    r"""A low-rank network as a drawing: neurons read the latent state, fire, and write to it.
+
+    - `inputs`: with input and bias, and with what moves the state: the leak and the drift.
+
+    **Returns** the axes.
+
+    >>> ax = loop(inputs=False)
+    """
+    _, (ax,) = panels(1, width=4.2, height=2.9 if inputs else 2.2)
+    grey, ink = plt.rcParams["axes.edgecolor"], plt.rcParams["text.color"]
+    ax.set(xlim=(0, 10.4), ylim=(-0.2, 6.7 if inputs else 5.0), aspect="equal")
+    ax.axis("off")
+
+    def arrow(start, end, color, bend=0.0, lw=2.0):
+        style = {"arrowstyle": "-|>", "mutation_scale": 7 * lw, "shrinkA": 0, "shrinkB": 0, "lw": lw}
+        ax.annotate(
+            "", end, start, arrowprops=style | {"color": color, "connectionstyle": f"arc3,rad={bend}"}
+        )
+
+    def label(x, y, text, color=ink, size=13):
+        ax.text(x, y, text, color=color, fontsize=size, ha="center", va="center")
+
+    ax.add_patch(Rectangle((0.1, 1), 3, 3, fill=False, ec=grey))  # the plane of the latent state
+    ax.plot([0.1, 3.1], [2.5, 2.5], color=grey, lw=0.6)
+    ax.plot([1.6, 1.6], [1, 4], color=grey, lw=0.6)
+    ax.plot(2.4, 3.1, "o", color=ink, ms=7)
+    label(2.8, 3.1, "$z$")
+    label(1.6, 0.5, "latent state", size=11)
+    radius, behind = 1.1, 0.3
+    for k in range(3):  # a neuron, and what shows of others behind it
+        half = 180 - np.degrees(np.arccos(behind / np.sqrt(2) / radius)) if k else 180
+        circle = {"theta1": 45 - half, "theta2": 45 + half, "ec": grey, "lw": 1.6 - 0.4 * k}
+        ax.add_patch(Arc((8.3 + k * behind, 2.5 + k * behind), 2 * radius, 2 * radius, **circle))
+    x = np.linspace(-0.65, 0.65, 50)
+    ax.plot(8.3 + x, 2.25 + 0.45 * np.tanh(4 * x), color=ink)
+    label(8.3, 3.15, r"$\phi$")
+    label(8.9, 0.95, "$N$ neurons", size=11)
+    arrow((3.2, 3.1), (7.2, 2.95), COLORS[0], -0.35)
+    arrow((7.2, 2.05), (3.2, 1.9), COLORS[1], -0.35)
+    label(5.2, 4.4, r"reads $m_i\cdot z$", COLORS[0])
+    rate = r"\phi(h_i)" if inputs else r"\phi(m_i\cdot z)"
+    label(5.5, 0.3, rf"writes $\frac{{1}}{{N}}\,n_i\,{rate}$", COLORS[1])
+    if inputs:
+        arrow((2.25, 2.99), (1.68, 2.56), grey, lw=1.3)
+        arrow((2.35, 3.25), (1.85, 3.8), COLORS[1], lw=1.3)
+        arrow((8.3, 5.7), (8.3, 3.65), COLORS[2])
+        label(7.8, 6.2, r"input $b_i\cdot u$, bias $d_i$", COLORS[2])
+    return ax
 
 
 def flow_field(

@@ -39,6 +39,20 @@ POINTS = lr.flowfield.FixedPoints(
 )
 
 
+@pytest.mark.parametrize("inputs", [True, False])
+def test_the_loop_has_all_its_words_inside(inputs):
+    ax = plots.loop(inputs=inputs)
+    ax.figure.canvas.draw()
+    words = " ".join(text.get_text() for text in ax.texts)
+    for part in ("$z$", "m_i", "n_i", r"\phi(", "latent state", "$N$ neurons"):
+        assert part in words
+    assert ("b_i" in words and "d_i" in words) == inputs
+    page = ax.figure.bbox
+    for text in ax.texts:
+        box = text.get_window_extent()
+        assert page.contains(box.x0, box.y0) and page.contains(box.x1, box.y1), text
+
+
 def test_flow_field(network, latents):
     before = copy.deepcopy((latents, POINTS, jax.tree.map(np.asarray, network)))
     _, (ax, _) = plots.panels(2)
