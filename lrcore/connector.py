@@ -118,14 +118,13 @@ class Connector(ConnectivityDistribution):
         density = population.named("density", density)
         steps, embedding = maxent.matched(steps, embedding)
         varying = _varying(embedding)
+        population.together("embedding", np.asarray(embedding.array, float))
         solution = maxent.fit(steps, embedding, activation=activation, ridge=ridge, progress=progress)
         spread = solution.spread if sigma is None else sigma * np.eye(steps.rank)
-        # Of few neurons, too few held-out ones would not show overfitting.
         options: dict[str, Any] = {
             "updates": updates,
             "batch_size": batch_size,
             "progress": progress,
-            "held_out": 0.1,
         } | options
         checkpoint = options.pop("checkpoint", None)
         files = [None, None]

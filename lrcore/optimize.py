@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import inspect
 import json
 import os
 from collections.abc import Callable
@@ -127,11 +128,15 @@ def fit(
     >>> abs(float(done.model) - 3.0) < 0.01, len(done.losses)
     (True, 300)
     """
-    updates, chunk = checks.count("updates", updates), checks.count("chunk", chunk)
-    batch_size = checks.count("batch_size", batch_size)
-    learning_rate = checks.positive("learning_rate", learning_rate)
-    margin, average = checks.positive("margin", margin, zero=True), bool(average)
-    patience = None if patience is None else checks.count("patience", patience, least=0)
+    updates, batch_size, learning_rate, patience, margin, chunk = checked(
+        updates=updates,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        patience=patience,
+        margin=margin,
+        chunk=chunk,
+    )
+    average = bool(average)
     n_chunks = -(-updates // chunk)
     chunk = -(-updates // n_chunks)
     optimizer = optimizer or adam(learning_rate, n_chunks * chunk)
@@ -197,8 +202,8 @@ def fit(
             if checkpoint is not None:
                 _save(checkpoint, state, mark)
             bar.update(chunk)
-            checked = {} if validation is None else {"validation": f"{float(score):.4g}"}
-            bar.set_postfix(loss=f"{losses.mean():.4g}", **checked)
+            shown = {} if validation is None else {"validation": f"{float(score):.4g}"}
+            bar.set_postfix(loss=f"{losses.mean():.4g}", **shown)
     except KeyboardInterrupt:
         stopped = "interrupted"
     finally:
@@ -216,6 +221,40 @@ def fit(
         validation=np.asarray(state.validation)[: 0 if validation is None else done // chunk],
         best_update=int(state.best_update) if judged else done,
         stopped=stopped,
+    )
+
+
+def checked(
+    *,
+    updates: int,
+    batch_size: int,
+    learning_rate: float = 1e-3,
+    patience: int | None = None,
+    margin: float = 0.0,
+    chunk: int = 100,
+    **others: Any,
+) -> tuple[int, int, float, int | None, float, int]:
+    """The numbers among the options of `fit`, each refused where no training can have it.
+
+    `others` are the names and choices; those that `fit` does not know are refused.
+
+    **Raises** `ValueError` for numbers out of range; `TypeError` for fractions where a count is expected, and
+    for unknown options.
+
+    >>> checked(updates=100, batch_size=0)
+    Traceback (most recent call last):
+    ValueError: batch_size: expected at least 1, got 0
+    """
+    unknown = others.keys() - inspect.signature(fit).parameters.keys()
+    if unknown:
+        raise TypeError(f"options: expected those of lr.optimize.fit, got {', '.join(sorted(unknown))}")
+    return (
+        checks.count("updates", updates),
+        checks.count("batch_size", batch_size),
+        checks.positive("learning_rate", learning_rate),
+        None if patience is None else checks.count("patience", patience, least=0),
+        checks.positive("margin", margin, zero=True),
+        checks.count("chunk", chunk),
     )
 
 

@@ -1,5 +1,6 @@
 """p(e): the density of the neurons' embeddings, in the form that predicts left-out neurons best."""
 
+import warnings
 from typing import Any
 
 import equinox as eqx
@@ -10,34 +11,37 @@ import numpy as np
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from . import checks
+from . import checks, optimize
 from .checks import ArrayLike, floats
-from .flow import Flow
+from .flow import Flow, flow_matching_loss
 from .module import Module
 from .optimize import Fit
 
 KINDS = ("flow", "mixture", "gaussian")
 # Components of a mixture that are tried.
 _MOST = 8
+# Rows, repeated, in which flows read few neurons.
+_ROWS = 8192
 
 
 class Population(Module):
-    r"""A density over the embeddings of neurons: a flow, a mixture of Gaussians, or one Gaussian.
+    r"""A density over the embeddings of neurons: flows, a mixture of Gaussians, or one Gaussian.
 
-    $$x=\mu+Ly,\qquad y\sim\text{the flow, or }\textstyle\sum_c\pi_c\,\mathcal N(\mu_c,L_cL_c^\top)$$
+    $$x=\mu+L(\mu_c+L_cy),\qquad c\sim\pi,\qquad y\sim\mathcal N(0,I)\ \text{or a flow}$$
 
-    with $\mu$ and $LL^\top$ the mean and covariance of the neurons. A flow needs many neurons: of 200 or
-    fewer it is several times further from the truth than a Gaussian. Made by `fit`.
+    with $\mu$ and $LL^\top$ the mean and covariance of the neurons. A single flow of few neurons is several
+    times further from the truth than a Gaussian; the mean density of some flows, each trained without some
+    of the neurons, is nearer. Made by `fit`.
 
-    - `kind`: "flow", "mixture" or "gaussian". `scores`: log-density of left-out neurons (nats each) of every
-      kind that was tried, by its name.
-    - `shift`, `root`: $\mu$ (dim,) and $L$ (dim, dim). `flow`: that of y, or None.
+    - `kind`: "flow", "mixture" or "gaussian". `scores`: log-density (nats) of a neuron that was left out, the
+      mean over all neurons, of every kind that was tried, by its name.
+    - `shift`, `root`: $\mu$ (dim,) and $L$ (dim, dim). `flow`: that of y for each component, or None.
     - `weights`, `means`, `roots`: $\pi$ (component,), $\mu_c$ (component, dim), $L_c$ (component, dim, dim).
     """
 
     shift: Float[Array, " dim"]
     root: Float[Array, "dim dim"]
-    flow: Flow | None
+    flow: tuple[Flow, ...] | None
     weights: Float[Array, " component"]
     means: Float[Array, "component dim"]
     roots: Float[Array, "component dim dim"]
@@ -55,12 +59,10 @@ class Population(Module):
         """
         base = floats(checks.array("base", base, ("sample", "dim + 1"), sizes={"dim + 1": self.dim + 1}))
         y = base[:, :-1]
+        which = jnp.searchsorted(jnp.cumsum(self.weights)[:-1], jax.scipy.stats.norm.cdf(base[:, -1]))
         if self.flow is not None:
-            y = self.flow.push(y)
-        else:
-            ends = jnp.cumsum(self.weights)[:-1]
-            which = jnp.searchsorted(ends, jax.scipy.stats.norm.cdf(base[:, -1]))
-            y = self.means[which] + jnp.einsum("nij,nj->ni", self.roots[which], y)
+            y = _pushed(self.flow, which, y)
+        y = self.means[which] + jnp.einsum("nij,nj->ni", self.roots[which], y)
         return jax.vmap(lambda y: self.shift + self.root @ y)(y)
 
     def log_prob(self, x: ArrayLike) -> Float[Array, " sample"]:
@@ -69,14 +71,16 @@ class Population(Module):
         inverse = jnp.linalg.inv(self.root)
         y = jax.vmap(lambda x: inverse @ (x - self.shift))(x)
         volume = jnp.linalg.slogdet(self.root)[1]
-        if self.flow is not None:
-            return self.flow.log_prob(y) - volume
-        return _mixture(self.weights, self.means, self.roots, y) - volume
+        if self.flow is None:
+            return _mixture(self.weights, self.means, self.roots, y) - volume
+        logs = [_of_flow(*part, y) for part in zip(self.flow, self.means, self.roots, strict=True)]
+        return logsumexp(jnp.stack(logs), axis=0, b=self.weights[:, None]) - volume
 
     def __repr__(self) -> str:
+        what = {"mixture": f"mixture of {len(self.weights)} components", "flow": f"{len(self.weights)} flows"}
         tried = ", ".join(f"{kind} {nats:.2f}" for kind, nats in self.scores.items())
-        size = f" of {len(self.weights)} components" if self.kind == "mixture" else ""
-        return f"Population: {self.kind}{size} in {self.dim} coordinates; nats of a left-out neuron: {tried}"
+        why = f"; nats of a left-out neuron: {tried}" if tried else ""
+        return f"Population: {what.get(self.kind, self.kind)} in {self.dim} coordinates{why}"
 
 
 @jax.jit
@@ -91,24 +95,60 @@ def _mixture(weights, means, roots, y) -> Float[Array, " sample"]:
     return jax.vmap(one)(y)
 
 
+def _of_flow(flow: Flow, mean, root, y) -> Float[Array, " sample"]:
+    """Log-density at y (sample, dim) of mean + root x, with x from the flow."""
+    white = jax.vmap(lambda y: jax.scipy.linalg.solve_triangular(root, y - mean, lower=True))(y)
+    return flow.log_prob(white) - jnp.log(jnp.diag(root)).sum()
+
+
+def _pushed(flows: tuple[Flow, ...], which, y) -> Float[Array, "sample dim"]:
+    """y (sample, dim) pushed through the flow of that number."""
+    if checks.is_traced(which) or checks.is_traced(y):
+        return jnp.stack([flow.push(y) for flow in flows])[which, jnp.arange(len(y))]
+    # Each point through its own flow alone.
+    which, pushed = np.asarray(which), np.array(y)
+    for number, flow in enumerate(flows):
+        pushed[which == number] = flow.push(pushed[which == number])
+    return jnp.asarray(pushed)
+
+
 def fit(
-    samples: ArrayLike, *, key: PRNGKeyArray, kind: str = "best", **options: Any
+    samples: ArrayLike,
+    *,
+    key: PRNGKeyArray,
+    kind: str = "best",
+    held_out: float = 0.2,
+    updates: int = 3000,
+    batch_size: int = 2048,
+    learning_rate: float = 1e-2,
+    width: int = 64,
+    depth: int = 3,
+    noise: float = 0.0,
+    margin: float = 1e-3,
+    **options: Any,
 ) -> tuple[Population, Fit | None]:
     r"""A density from the recorded neurons' embeddings.
 
     **Arguments**
 
-    - `samples`: (neuron, dim), linearly independent columns.
-    - `kind`: "flow", "mixture" (as many of at most eight components as BIC asks for), "gaussian", or "best":
-      of these three the first, from the Gaussian to the flow, that predicts a seventh of the neurons, left
-      out, better than those before it by more than a standard error of the difference. Gaussian and mixture
-      are then fitted to all neurons.
-    - `options`: of `Flow.fit`.
+    - `samples`: (neuron, dim), linearly independent columns in any unit.
+    - `kind`: "flow" (the mean density of one flow a fold, each trained without the fold's neurons), "mixture"
+      (of at most eight components, as many and with covariances of their own or a common one as BIC asks
+      for), "gaussian", or "best": the one of the three under which a neuron that is left out is most
+      likely. RULE Gaussian and mixture are then fitted to all neurons.
+    - `held_out`: fraction of the neurons that a fold leaves out; 0.2 makes five folds. They tell the kinds
+      apart, and after how many updates the flows are best.
+    - `updates`, `batch_size`, `learning_rate`, `margin`, `options`: see `lr.optimize.fit`. All flows are
+      trained together, and divide the batch among them. `width`, `depth`: of their networks. `noise`:
+      standard deviation of Gaussian noise that is added in training, where neurons have a covariance of I.
 
-    **Returns** the density, and the record of the flow's training (None where none was trained).
+    **Returns** the density, and the record of the flows' training (None where none was trained).
 
-    **Raises** `ValueError` for an unknown kind, for coordinates that depend linearly on others, and what
-    `Flow.fit` raises.
+    **Raises** `ValueError` for an unknown kind; for coordinates that do not vary or depend linearly on
+    others; for a neuron so far from all others that it is an artefact; for flows of fewer neurons than ten or
+    twice the coordinates; for options with which no flow can be trained, whatever the kind.
+
+    **Warns** where so few neurons are given to choose by: the density is then one Gaussian.
 
     Source: ours; BIC: Schwarz (1978), Annals of Statistics 6, 461.
 
@@ -119,41 +159,56 @@ def fit(
     """
     x = np.asarray(checks.array("samples", samples, ("neuron", "dim")), float)
     kind = named("kind", kind)
-    shift, spread = x.mean(axis=0), x.std(axis=0)
-    scaled = (x - shift) / np.where(spread > 0, spread, 1) / np.sqrt(max(len(x), 1))
-    rank = np.linalg.matrix_rank(scaled, tol=1e-6)
-    if len(x) <= x.shape[1] or rank < x.shape[1]:
-        raise ValueError(
-            f"samples: expected linearly independent coordinates, got {x.shape[1]} of rank {rank} among "
-            f"{len(x)} neurons: drop the dependent ones, which have no density"
-        )
-    root = np.linalg.cholesky(np.cov(x.T).reshape(2 * x.shape[1:]))
+    n, dim = x.shape
+    if checks.positive("held_out", held_out) >= 1:
+        raise ValueError(f"held_out: expected a fraction between 0 and 1, got {held_out}")
+    noise = checks.positive("noise", noise, zero=True)
+    network = {"width": checks.count("width", width), "depth": checks.count("depth", depth)}
+    options |= {
+        "updates": updates,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "margin": margin,
+    }
+    optimize.checked(**options)
+    shift, root = _whitening(x)
+    together("samples", x)
     y = np.linalg.solve(root, (x - shift).T).T
-    parts = (jnp.asarray(shift, jnp.float32), jnp.asarray(root, jnp.float32))
-    split_key, flow_key = jr.split(key)
-    record, flow, scores = None, None, {}
-    if kind == "flow":
-        flow, record = Flow.fit(y, key=flow_key, **options)
-    if kind == "best":
-        order = np.asarray(jr.permutation(split_key, len(y)))
-        tested, trained = np.split(y[order], [max(len(y) // 7, 1)])
-        flow, record = Flow.fit(trained, key=flow_key, **options)
-        logs = {"gaussian": _gaussians(trained, 1), "mixture": _gaussians(trained, _MOST)}
-        logs = {name: _mixture(*model, jnp.asarray(tested, jnp.float32)) for name, model in logs.items()}
-        logs["flow"] = flow.log_prob(tested)
-        logs = {name: np.asarray(log) for name, log in logs.items()}
+    least = max(10, 2 * dim)
+    if n < least and kind == "flow":
+        raise ValueError(f"samples: expected at least {least} for a flow of {dim} coordinates, got {n}")
+    if n < least and kind == "best":
+        warnings.warn(
+            f"samples: expected at least {least} neurons of {dim} coordinates to choose a density by those "
+            f"left out, got {n}: p(e) is one Gaussian",
+            stacklevel=2,
+        )
+        kind = "gaussian"
+    fold_key, flow_key = jr.split(key)
+    folds = min(max(round(1 / held_out), 2), n)
+    fold = np.asarray(jr.permutation(fold_key, n)) % folds
+    shape = _shape(y) if kind in ("best", "mixture") else (1, "full")
+    flow, trained, record, scores = None, None, None, {}
+    if kind in ("best", "flow"):
+        trained, record = _flows(y, fold, noise, network, flow_key, **options)
+    if trained is not None and kind == "best":
+        logs = {name: np.empty(n) for name in ("gaussian", "mixture", "flow")}
+        for number, (one, mean, own) in enumerate(zip(*trained, strict=True)):
+            seen, new = y[fold != number], jnp.asarray(y[fold == number], jnp.float32)
+            logs["gaussian"][fold == number] = _mixture(*_gaussians(seen, 1, "full"), new)
+            logs["mixture"][fold == number] = _mixture(*_gaussians(seen, *shape), new)
+            logs["flow"][fold == number] = _of_flow(one, mean, own, new)
         volume = np.log(np.diag(root)).sum()
         scores = {name: float(log.mean() - volume) for name, log in logs.items()}
-        kind = "gaussian"
-        for more in ("mixture", "flow"):
-            ahead = logs[more] - logs[kind]
-            error = ahead.std(ddof=1) / np.sqrt(len(ahead)) if len(ahead) > 2 else np.inf
-            kind = more if ahead.mean() > error else kind
-    # A flow's mixture is never looked at: one Gaussian stands in its place.
-    mixture = _gaussians(y, _MOST if kind == "mixture" else 1)
-    if kind != "flow":
-        flow, kind = None, "gaussian" if len(mixture[0]) == 1 else "mixture"
-    return Population(*parts, flow, *mixture, scores, kind), record
+        kind = _best(logs)
+    if trained is not None and kind == "flow":
+        flow, *mixture = trained
+        mixture = (jnp.full(folds, 1 / folds), *mixture)
+    else:
+        mixture = _gaussians(y, *(shape if kind == "mixture" else (1, "full")))
+        kind = "gaussian" if len(mixture[0]) == 1 else "mixture"
+    shift, root = (jnp.asarray(part, jnp.float32) for part in (shift, root))
+    return Population(shift, root, flow, *mixture, scores, kind), record
 
 
 def named(name: str, kind: str) -> str:
@@ -163,18 +218,132 @@ def named(name: str, kind: str) -> str:
     return kind
 
 
-def _gaussians(y, most: int) -> tuple[Array, Array, Array]:
-    """Weights, means and roots of the mixture with the least BIC."""
+def together(name: str, x: np.ndarray) -> None:
+    r"""Refuse rows of (neuron, dim) that are so far from all others that no law with a variance has them.
+
+    Of sorted distances $r_1>r_2>\dots$ from the median of a column, those from $r_k$ on are artefacts where
+    $r_k/r_{k+1}$ exceeds $r_{k+1}/\operatorname{median}(r)$ by a factor of 5, and more of few neurons: heavy
+    tails reach far as well, but not at one bound. One neuron in fifty, and at least one, is looked at.
+
+    >>> together("samples", np.append(np.random.default_rng(0).normal(size=200), 1e4)[:, None])
+    Traceback (most recent call last):
+    ValueError: samples: expected neurons of one scale, got 10000 in column 0 of row 200, while ...
+    """
+    for column, values in enumerate(x.T):
+        middle = np.median(values)
+        away = np.abs(values - middle)
+        # Where most are equal, the others have a scale of their own.
+        gaps = np.sort(away[away > 0])[::-1]
+        if len(gaps) < 10:
+            continue
+        most = max(len(gaps) // 50, 1)
+        alone = gaps[:most] * np.median(gaps) > (5 + 1000 / len(gaps)) * gaps[1 : most + 1] ** 2
+        if alone.any():
+            count = int(np.flatnonzero(alone)[-1]) + 1
+            rows = np.argsort(-away)[:count]
+            raise ValueError(
+                f"{name}: expected neurons of one scale, got {values[rows[0]]:g} in column {column} of row "
+                f"{', '.join(map(str, rows))}, while all others are within {gaps[count]:g} of {middle:g}: "
+                "drop that neuron, or mend its fit"
+            )
+
+
+def _whitening(x) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and a root of the covariance; refuses coordinates that depend linearly on others."""
+    shift, spread = x.mean(axis=0), x.std(axis=0)
+    scaled = (x - shift) / np.where(spread > 0, spread, 1) / np.sqrt(max(len(x), 1))
+    # The rounding of float32 hides a dependence.
+    blur = 1e-7 * np.max(np.abs(x) / np.where(spread > 0, spread, 1), initial=0)
+    rank = np.linalg.matrix_rank(scaled, tol=1e-6 + blur)
+    if len(x) <= x.shape[1] or rank < x.shape[1]:
+        raise ValueError(
+            f"samples: expected linearly independent coordinates, got {x.shape[1]} of rank {rank} among "
+            f"{len(x)} neurons: drop the dependent ones, which have no density"
+        )
+    return shift, np.linalg.cholesky(np.cov(x.T).reshape(2 * x.shape[1:]))
+
+
+def _best(logs: dict[str, np.ndarray]) -> str:
+    """The name of the density with the largest mean log-density (neuron,)."""
+    return max(logs, key=lambda name: logs[name].mean())
+
+
+def _shape(y) -> tuple[int, str]:
+    """Number of components and form of the covariances of the mixture with the least BIC."""
+    best = (np.inf, 1, "full")
+    for form in ("full", "tied"):
+        found = []
+        for count in range(1, _MOST + 1):
+            # Each component needs neurons of its own.
+            if count > 1 and len(y) < 5 * count * (y.shape[1] + 1):
+                break
+            found.append((_model(y, count, form).bic(y), count, form))
+            # More components that do not help are seldom followed by some that do.
+            if count - min(found)[1] == 3:
+                break
+        best = min(best, *found)
+    return best[1:]
+
+
+def _model(y, count: int, form: str):
     from sklearn.mixture import GaussianMixture
 
-    found = []
-    for count in range(1, most + 1):
-        # Each component needs neurons of its own.
-        if count > 1 and len(y) < 5 * count * (y.shape[1] + 1):
-            break
-        model = GaussianMixture(count, n_init=3, reg_covar=1e-4, random_state=0).fit(y)
-        found.append((model.bic(y), count, model))
-    model = min(found, key=lambda one: one[:2])[2]
-    roots = np.linalg.cholesky(model.covariances_)
+    model = GaussianMixture(count, covariance_type=form, n_init=3, reg_covar=1e-4, random_state=0)
+    return model.fit(y)
+
+
+def _gaussians(y, count: int, form: str) -> tuple[Array, Array, Array]:
+    """Weights, means and roots of a mixture with so many components."""
+    model = _model(y, count, form)
+    roots = np.broadcast_to(np.linalg.cholesky(model.covariances_), (count, *2 * y.shape[1:]))
     weights, means, roots = (jnp.asarray(part, jnp.float32) for part in (model.weights_, model.means_, roots))
     return weights, means, roots
+
+
+def _flows(y, fold, noise: float, network: dict, key, *, batch_size: int, **options: Any):
+    """A flow for each fold, trained on the others, and the means and roots that make these white for it; and
+    the record of the training.
+    """
+    folds, dim = fold.max() + 1, y.shape[1]
+    white = [_whitening(y[fold != number]) for number in range(folds)]
+    own = [np.linalg.solve(root, (y - mean).T).T for mean, root in white]
+    seen = [part[fold != number] for number, part in enumerate(own)]
+    new = [part[fold == number] for number, part in enumerate(own)]
+
+    def table(parts, rows):
+        x1 = jnp.asarray(np.stack([np.resize(part, (rows, dim)) for part in parts], axis=1), jnp.float32)
+        return x1, jnp.zeros((rows, folds, 0)), jnp.full_like(x1, noise)
+
+    # Of few neurons a table of one size, whatever their number: what is compiled for it serves again.
+    rows = max(map(len, seen))
+    rows = _ROWS if 10 * rows <= _ROWS else rows
+    network_key, train_key = jr.split(key)
+    flows = [Flow(dim, **network, key=key) for key in jr.split(network_key, folds)]
+    record = optimize.fit(
+        jax.tree.map(_stacked, *(flow.network for flow in flows)),
+        _flows_loss,
+        table(seen, rows),
+        key=train_key,
+        validation=table(new, 1024),
+        batch_size=max(batch_size // folds, 1),
+        **options,
+    )
+    networks = [
+        jax.tree.map(lambda leaf, i=i: leaf[i] if eqx.is_array(leaf) else leaf, record.model)
+        for i in range(folds)
+    ]
+    record = eqx.tree_at(lambda record: record.model, record, networks)
+    flows = tuple(eqx.tree_at(lambda flow: flow.network, *pair) for pair in zip(flows, networks, strict=True))
+    means, roots = (jnp.asarray(np.stack(part), jnp.float32) for part in zip(*white, strict=True))
+    return (flows, means, roots), record
+
+
+def _stacked(*leaves):
+    return jnp.stack(leaves) if eqx.is_array(leaves[0]) else leaves[0]
+
+
+def _flows_loss(networks, batch: tuple, key: PRNGKeyArray) -> Float[Array, ""]:
+    """The mean flow-matching loss of networks (flow, ...) on their samples, whose second axis is the flow."""
+    keys = jr.split(key, batch[0].shape[1])
+    losses = eqx.filter_vmap(flow_matching_loss, in_axes=(eqx.if_array(0), 1, 0))(networks, batch, keys)
+    return losses.mean()

@@ -43,6 +43,53 @@ def test_gaussian_neurons_get_no_more_than_a_gaussian(n):
     assert np.mean(best) < 1.2 * np.mean(gaussian)
 
 
+def laws(name: str, dim: int):
+    """Samples (n, dim) with a generator, and their log-density."""
+    if name == "quadstable":
+        p = lr.systems.quadstable()
+        return lambda n, rng: np.asarray(p.sample(jr.key(rng.integers(1000)), n).m), p.embedding_log_prob
+    if name == "two":
+        means, cov = np.zeros((2, dim)), np.eye(dim)
+        means[1, 0] = 4
+        parts = [stats.multivariate_normal(mean, cov) for mean in means]
+        return (
+            lambda n, rng: rng.normal(size=(n, dim)) + means[rng.integers(2, size=n)],
+            lambda x: np.logaddexp(*(part.logpdf(x) for part in parts)) - np.log(2),
+        )
+    if name == "student":
+        law = stats.multivariate_t(np.zeros(dim), np.eye(dim), df=4)
+    else:
+        law = stats.multivariate_normal(np.zeros(dim), 0.5 + 0.5 * np.eye(dim))
+    return lambda n, rng: law.rvs(n, random_state=rng), law.logpdf
+
+
+@pytest.mark.slow
+def test_the_kept_density_is_near_the_best_of_the_three():
+    """Over cases, in divergence from the truth; the noise of the choice shows in single ones."""
+    ratios = []
+    for n, dim, law in (
+        (20, 2, "gaussian"),
+        (50, 5, "gaussian"),
+        (200, 5, "gaussian"),
+        (1000, 3, "gaussian"),
+        (200, 2, "quadstable"),
+        (1000, 2, "quadstable"),
+        (200, 3, "two"),
+        (500, 2, "student"),
+    ):
+        rng = np.random.default_rng(n + dim)
+        sample, truth = laws(law, dim)
+        x, fresh = sample(n, rng), sample(2000, rng)
+        fits = {kind: fit(x, kind=kind) for kind in (*population.KINDS, "best")}
+        off = {kind: float(np.mean(truth(fresh))) - nats(found, fresh) for kind, found in fits.items()}
+        best = min(off[kind] for kind in population.KINDS)
+        ratios.append(off["best"] / best)
+        print(f"{n} {dim} {law}: {fits['best'].kind}, {off['best']:.4f} where the best is {best:.4f}")
+        # The choice keeps what was asked for by name.
+        assert nats(fits["best"], fresh) == pytest.approx(nats(fits[fits["best"].kind], fresh), abs=1e-5)
+    assert np.mean(np.array(ratios) <= 1.2) >= 0.85, ratios
+
+
 @pytest.mark.slow
 def test_clusters_get_more_than_a_gaussian():
     m, fresh = (np.asarray(lr.systems.quadstable().sample(jr.key(k), 1000).m) for k in (0, 1))
@@ -134,6 +181,89 @@ def test_what_was_tried_is_said():
     assert "gaussian" in repr(found) and not fit(x, kind="gaussian").scores
     # The same key chooses the same neurons.
     np.testing.assert_array_equal(found.log_prob(x), fit(x, updates=50).log_prob(x))
+
+
+def test_few_neurons_get_a_gaussian_and_a_warning():
+    x = two_clusters(9)
+    with pytest.warns(UserWarning, match="^samples: expected at least 10 neurons of 2 .*got 9: p.e. is one"):
+        found = fit(x)
+    assert found.kind == "gaussian" and not found.scores
+    with pytest.warns(UserWarning, match="^samples: expected at least 14 neurons of 7 coordinates"):
+        fit(np.random.default_rng(0).normal(size=(13, 7)))
+    with pytest.raises(ValueError, match="^samples: expected at least 10 for a flow of 2 coordinates, got 9"):
+        fit(x, kind="flow")
+
+
+@pytest.mark.slow
+def test_the_choice_is_the_same_in_any_unit():
+    x = two_clusters(80).astype(np.float32)
+    found = [fit(np.float32(unit) * x, updates=50) for unit in (1, 1e-3, 1e3)]
+    assert len({one.kind for one in found}) == 1
+    for unit, one in zip((1, 1e-3, 1e3), found, strict=True):
+        for name, nats_there in one.scores.items():
+            assert nats_there + 2 * np.log(unit) == pytest.approx(found[0].scores[name], abs=0.02)
+
+
+ARTEFACTS = {
+    "one": ({2000: 1e4}, r"got 10000 in column 1 of row 2000, while all others are within \d\.\d+ of"),
+    "of few": ({20: -1e3}, "got -1000 in column 1 of row 20, while"),
+    "two": ({500: 1e6, 0: 2e6}, r"got 2e\+06 in column 1 of row 0, 500, while"),
+}
+
+
+@pytest.mark.parametrize("kind", ["best", *population.KINDS])
+@pytest.mark.parametrize("case", ARTEFACTS)
+def test_artefacts_are_named(case, kind):
+    values, words = ARTEFACTS[case]
+    x = np.random.default_rng(0).normal(size=(max(values) + 1, 2))
+    for row, value in values.items():
+        x[row, 1] = value
+    with pytest.raises(ValueError, match=f"^samples: expected neurons of one scale, {words}"):
+        fit(x, kind=kind)
+
+
+@pytest.mark.parametrize("n", [20, 50, 200, 1000, 5000])
+def test_heavy_tails_are_no_artefacts(n):
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        for x in (
+            rng.standard_t(2, (n, 2)),
+            rng.standard_t(3, (n, 5)),
+            rng.lognormal(size=(n, 2)),
+            rng.laplace(size=(n, 5)),
+            rng.exponential(size=(n, 2)),
+            rng.normal(size=(n, 2)) * np.where(rng.random((n, 1)) < 0.05, 10, 1),
+            rng.normal(size=(n, 2)) + 30 * (np.arange(n)[:, None] == 0),
+            # Inputs that few neurons see.
+            rng.normal(size=(n, 2)) * (np.arange(n)[:, None] < max(n // 100, 3)),
+            np.ones((n, 2)),
+        ):
+            population.together("x", x)
+
+
+@pytest.mark.parametrize("kind", ["best", *population.KINDS])
+def test_options_are_checked_for_every_kind(kind):
+    x = two_clusters(60)
+    for option, value in (
+        ("batch_size", 0),
+        ("updates", 0),
+        ("width", 0),
+        ("depth", 0),
+        ("learning_rate", -1.0),
+        ("held_out", 1.0),
+        ("held_out", 0.0),
+        ("noise", -0.1),
+        ("margin", np.nan),
+        ("patience", -1),
+        ("chunk", 0),
+    ):
+        with pytest.raises(ValueError, match=f"^{option}: expected"):
+            fit(x, kind=kind, **{option: value})
+    with pytest.raises(TypeError, match="widht"):
+        fit(x, kind=kind, widht=3)
+    for copies in (x[:, [0, 1, 0]], (1000 + x[:, [0, 1, 1]]).astype(np.float32)):
+        with pytest.raises(ValueError, match="^samples: expected linearly independent .* 3 of rank 2"):
+            fit(copies, kind=kind)
 
 
 def test_bad_input_is_refused():
