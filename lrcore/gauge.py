@@ -225,8 +225,8 @@ def canonical(network: LowRankNetwork, states: ArrayLike | None = None) -> Float
     if not np.isfinite(drift).all():
         off = int((~np.isfinite(drift)).any(axis=1).sum())
         raise ValueError(
-            f"states: expected a finite drift, got one that overflows at {off} of {len(z)} states: give states "
-            "that are visited, or look at the units of m and n"
+            f"states: expected a finite drift, got one that overflows at {off} of {len(z)} states: give "
+            "states that are visited, or look at the units of m and n"
         )
     if not drift.any():
         raise ValueError(

@@ -155,20 +155,22 @@ def null_space_partner(
       population drift.
     - `states`, `inputs`: where the drift is kept; by default 1,024 states in the ball of radius
       $2.4\sqrt R$ of the latents in which $\mathbb E[mm^\top]=I$, so of potentials up to about that size, in
-      whatever unit the latents are given; no inputs. A network that goes farther, as one of large n may, needs
-      the states that it visits.
+      whatever unit the latents are given; no inputs. A network that goes farther, as one of large n may,
+      needs the states that it visits.
     - `kind`: of what is added: "clusters" ($\pm$ `size`), "tails" (Student's t with three degrees of
       freedom), or "shift" (`size` to every weight, less what the drift sees of it). All three are along
       the coordinates that n is given in: the sign of a weight n means nothing in other ones. What does is the
       sign of $J_{ij}=\frac1Nm_i\cdot n_j$.
-    - `size`: its scale, in the unit of n; by default three times the root mean square of n, or of m where n
-      is 0. `tolerance`: singular values below it, relative to the first, count as null.
+    - `size`: its scale, in the unit of n; by default three times the root mean square of n, or the
+      inverse of that of m where n is 0.
+    - `tolerance`: singular values below it, relative to the first, count as null.
 
     For a network the activation is its own. The change of the drift is at most about `tolerance` times the
     size of n.
 
-    **Raises** `ValueError` for an unknown kind, for m that is not of full rank, where the drift determines everything at this tolerance, and
-    for a population whose drift on these states is too fine for the quadrature.
+    **Raises** `ValueError` for an unknown kind, for m that is not of full rank, where the drift determines
+    everything at this tolerance, and for a population whose drift on these states is too fine for the
+    quadrature.
 
     Source: ours.
 
@@ -230,7 +232,7 @@ def _scales(network: LowRankNetwork | GaussianMixture) -> tuple[np.ndarray, floa
         second = np.einsum("c,cij->ij", weights, covariances + means[:, :, None] * means[:, None])
         white = symmetric_root(second[:rank, :rank])
         square = np.trace(second[network.width :, network.width :]) / rank
-    return white, 3 * float(np.sqrt(square or np.trace(white @ white) / rank))
+    return white, 3 * float(np.sqrt(square or rank / np.trace(white @ white)))
 
 
 def _ball(count: int, rank: int) -> Float[np.ndarray, "state rank"]:
