@@ -149,8 +149,13 @@ def signs(m: ArrayLike) -> Float[np.ndarray, " rank"]:
 def _full_rank(network: LowRankNetwork | Embedding) -> Float[np.ndarray, "neuron rank"]:
     """m, by which a gauge is found."""
     m = np.asarray(network.m, float)
+    if not np.square(m).sum() < np.inf:
+        raise ValueError(
+            f"network: expected m whose squares are finite, got one of {np.abs(m).max():.3g}: bring it to "
+            "another unit"
+        )
     condition = np.linalg.cond(m)
-    if condition > 1e6:
+    if not condition <= 1e6:
         raise ValueError(
             f"network: expected m of full rank {m.shape[1]}, got condition number {condition:.3g}: some "
             "direction of the latents is read by no neuron; use a lower rank"
@@ -191,7 +196,8 @@ def canonical(network: LowRankNetwork, states: ArrayLike | None = None) -> Float
     Where two axes carry the same drift, as in a ring attractor, a rotation, or the quadstable system, the
     sample decides between them: align with a reference instead. It decides the signs where m is symmetric.
 
-    **Raises** `ValueError` for m that is not of full rank.
+    **Raises** `ValueError` for m that is not of full rank, no states, and a drift that is 0 or infinite on
+    all or some of them.
 
     >>> import jax.numpy as jnp, jax.random as jr
     >>> from lrcore import systems
@@ -209,10 +215,25 @@ def canonical(network: LowRankNetwork, states: ArrayLike | None = None) -> Float
     else:
         axes = ("state", "rank")
         z = np.asarray(checks.array("states", states, axes, sizes={"rank": network.rank}), float) @ white.T
+        if not len(z):
+            raise ValueError("states: expected at least one, got none: give those that were visited")
     bias = 0.0 if network.d is None else np.asarray(network.d, float)
     with checks.x64():
         rates = np.asarray(resolve(network.activation)(jnp.asarray(z @ m.T + bias)))
-    drift = rates @ n / len(m)
+    with np.errstate(all="ignore"):
+        drift = rates @ n / len(m)
+    if not np.isfinite(drift).all():
+        off = int((~np.isfinite(drift)).any(axis=1).sum())
+        raise ValueError(
+            f"states: expected a finite drift, got one that overflows at {off} of {len(z)} states: give "
+            "states that are visited, or look at the units of m and n"
+        )
+    if not drift.any():
+        raise ValueError(
+            f"states: expected some at which the network drifts, got {len(z)} of drift 0, which has no axes: "
+            "give states away from 0 and a network whose n is not 0, or take `whitening`"
+        )
+    drift = drift / np.abs(drift).max()
     axes = np.linalg.eigh(drift.T @ drift)[1][:, ::-1]
     return (signs(m @ axes) * axes).T @ white
 

@@ -13,6 +13,7 @@ from . import checks
 from .activation import Activation, resolve
 from .checks import ArrayLike, x64
 from .distributions import ConnectivityDistribution, GaussianMixture, sobol
+from .gauge import symmetric_root, whitening
 from .identifiability import Spectrum, spectrum
 from .network import LowRankNetwork, columns, population_rates, states
 from .systems import EXTENT
@@ -147,7 +148,7 @@ def null_space_partner(
     *,
     key: PRNGKeyArray,
     kind: str = "clusters",
-    size: float = 6.0,
+    size: float | None = None,
     activation: Activation = "tanh",
     tolerance: float = 1e-7,
 ):
@@ -158,19 +159,24 @@ def null_space_partner(
     - `network`: a `LowRankNetwork`, whose neurons keep their embedding and get $n'=n+P\,\xi$, with P the
       projection on what its own drift does not see; or a `GaussianMixture`, for a `Partner` with the same
       population drift.
-    - `states`, `inputs`: where the drift is kept; by default 1,024 states in the cube of half side 2.4, no
-      inputs.
+    - `states`, `inputs`: where the drift is kept; by default 1,024 states in the ball of radius
+      $2.4\sqrt R$ of the latents in which $\mathbb E[mm^\top]=I$, so of potentials up to about that size, in
+      whatever unit the latents are given; no inputs. A network that goes farther, as one of large n may,
+      needs the states that it visits.
     - `kind`: of what is added: "clusters" ($\pm$ `size`), "tails" (Student's t with three degrees of
       freedom), or "shift" (`size` to every weight, less what the drift sees of it). All three are along
       the coordinates that n is given in: the sign of a weight n means nothing in other ones. What does is the
       sign of $J_{ij}=\frac1Nm_i\cdot n_j$.
-    - `size`: its scale. `tolerance`: singular values below it, relative to the first, count as null.
+    - `size`: its scale, in the unit of n; by default three times the root mean square of n, or the
+      inverse of that of m where n is 0.
+    - `tolerance`: singular values below it, relative to the first, count as null.
 
     For a network the activation is its own. The change of the drift is at most about `tolerance` times the
     size of n.
 
-    **Raises** `ValueError` for an unknown kind, where the drift determines everything at this tolerance, and
-    for a population whose drift on these states is too fine for the quadrature.
+    **Raises** `ValueError` for an unknown kind, for m that is not of full rank, where the drift determines
+    everything at this tolerance, and for a population whose drift on these states is too fine for the
+    quadrature.
 
     Source: ours.
 
@@ -185,13 +191,14 @@ def null_space_partner(
     """
     if kind not in ("clusters", "tails", "shift"):
         raise ValueError(f"kind: expected 'clusters', 'tails' or 'shift', got {kind!r}")
-    size = checks.positive("size", size)
     if not isinstance(network, LowRankNetwork | GaussianMixture):
         raise TypeError(
             f"network: expected an lr.LowRankNetwork or an lr.GaussianMixture, got {type(network).__name__}"
         )
+    white, usual = _scales(network)
+    size = usual if size is None else checks.positive("size", size)
     if states is None:
-        states = EXTENT * (2 * sobol(np.random.default_rng(0), 1024, network.rank) - 1)
+        states = EXTENT * np.sqrt(network.rank) * _ball(1024, network.rank) @ np.linalg.inv(white).T
     if isinstance(network, LowRankNetwork):
         found = spectrum(network.embedding, states, inputs, activation=network.activation)
         if found.rank(tolerance) >= network.n_neurons:
@@ -207,6 +214,8 @@ def null_space_partner(
     # Nodes dense enough for the rates' poles at the outermost states.
     found = spectrum(network, states, inputs, activation=activation, nodes=96 if network.width < 3 else None)
     frequency = 1.5 * np.asarray(jax.random.normal(key, (network.width, network.rank)), float)
+    # Along m in the gauge where it is white.
+    frequency[: network.rank] = np.linalg.inv(white) @ frequency[: network.rank]
     frequency = np.zeros_like(frequency) if kind == "shift" else frequency
     wave = _wave(found.nodes, frequency, size)
     kept = found.modes[:, : found.rank(tolerance)]
@@ -215,6 +224,30 @@ def null_space_partner(
     partner = Partner(*parts)  # ty: ignore[invalid-argument-type]
     _same_drift(partner, tolerance)
     return partner
+
+
+def _scales(network: LowRankNetwork | GaussianMixture) -> tuple[np.ndarray, float]:
+    """The gauge in which m is white (rank, rank), and the usual size of a change of n."""
+    rank = network.rank
+    if isinstance(network, LowRankNetwork):
+        white, square = whitening(network), np.mean(np.asarray(network.n, float) ** 2)
+    else:
+        weights, means, covariances = (
+            np.asarray(part, float) for part in (network.weights, network.means, network.covariances)
+        )
+        second = np.einsum("c,cij->ij", weights, covariances + means[:, :, None] * means[:, None])
+        white = symmetric_root(second[:rank, :rank])
+        square = np.trace(second[network.width :, network.width :]) / rank
+    return white, 3 * float(np.sqrt(square or rank / np.trace(white @ white)))
+
+
+def _ball(count: int, rank: int) -> Float[np.ndarray, "state rank"]:
+    """Points that fill the unit ball evenly."""
+    from scipy.special import ndtri
+
+    uniform = np.clip(sobol(np.random.default_rng(0), count, rank + 1), 1e-9, 1 - 1e-9)
+    along = ndtri(uniform[:, 1:])
+    return along * (uniform[:, :1] ** (1 / rank) / np.linalg.norm(along, axis=1, keepdims=True))
 
 
 def _same_drift(partner: Partner, tolerance: float) -> None:

@@ -8,7 +8,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
 import lrcore as lr
-from lrcore import compare
+from lrcore import compare, turns
 
 
 def network(n=80, rank=2, seed=0) -> lr.LowRankNetwork:
@@ -158,7 +158,7 @@ def pair(p, q, key, n):
         np.asarray(lr.gauge.transform(net.embedding, a).array, float)
         for net, a in zip(draws, gauges, strict=True)
     ]
-    return gauges, compare._Pair(*there, *e, p.rank)
+    return gauges, turns.Pair(*there, *e, p.rank)
 
 
 def value(found, rotation):
