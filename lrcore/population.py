@@ -23,8 +23,8 @@ KINDS = ("flow", "mixture", "gaussian")
 _MOST = 8
 # What is added to variances, of which 1 is that of all neurons.
 _LEAST = 1e-4
-# Neurons that are added to those for which a Gaussian speaks beside flows. Without them far ones, of which there
-# are none among the left-out, cost the most.
+# Neurons that are added to those for which a Gaussian speaks beside flows. Without them far neurons, of which
+# there are none among the left-out, cost the most.
 _UNSEEN = 20
 # Rows, repeated, in which flows read few neurons.
 _ROWS = 8192
