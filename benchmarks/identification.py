@@ -267,10 +267,8 @@ def table_of_populations(seeds=1, fresh=20_000):
                     cells = " | ".join(f"{off[kind]:.4f}" for kind in lr.population.KINDS[::-1])
                     kept = f"{fits['best'].kind} | {off['best']:.4f}, {every[-1]:.2f}"
                     print(f"| {n} | {dim} | {law} | {cells} | {kept} |", flush=True)
-    every = np.array(every)
-    print(
-        f"\nat most 1.2 times the best in {np.mean(every <= 1.2):.0%} of {len(every)}, worst {max(every):.2f}\n"
-    )
+    good = np.mean(np.array(every) <= 1.2)
+    print(f"\nat most 1.2 times the best in {good:.0%} of {len(every)}, worst {max(every):.1f}\n")
 
 
 TABLES = {

@@ -10,6 +10,7 @@ import jax.random as jr
 import numpy as np
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, PRNGKeyArray
+from scipy.special import expit, logit
 
 from . import checks, optimize
 from .checks import ArrayLike, floats
@@ -20,6 +21,11 @@ from .optimize import Fit
 KINDS = ("flow", "mixture", "gaussian")
 # Components of a mixture that are tried.
 _MOST = 8
+# What is added to variances, of which 1 is that of all neurons.
+_LEAST = 1e-4
+# Neurons that are added to those for which a Gaussian speaks beside flows. Without them far neurons, of which
+# there are none among the left-out, cost the most.
+_UNSEEN = 20
 # Rows, repeated, in which flows read few neurons.
 _ROWS = 8192
 
@@ -29,13 +35,14 @@ class Population(Module):
 
     $$x=\mu+L(\mu_c+L_cy),\qquad c\sim\pi,\qquad y\sim\mathcal N(0,I)\ \text{or a flow}$$
 
-    with $\mu$ and $LL^\top$ the mean and covariance of the neurons. A single flow of few neurons is several
-    times further from the truth than a Gaussian; the mean density of some flows, each trained without some
-    of the neurons, is nearer. Made by `fit`.
+    with $\mu$ and $LL^\top$ the mean and covariance of the neurons. A flow of few neurons is several times
+    further from the truth than a Gaussian, most of all where there are none. The mean density of several,
+    each trained without some of the neurons, is nearer, and beside them one Gaussian stands. Made by `fit`.
 
     - `kind`: "flow", "mixture" or "gaussian". `scores`: log-density (nats) of a neuron that was left out, the
       mean over all neurons, of every kind that was tried, by its name.
-    - `shift`, `root`: $\mu$ (dim,) and $L$ (dim, dim). `flow`: that of y for each component, or None.
+    - `shift`, `root`: $\mu$ (dim,) and $L$ (dim, dim). `flow`: that of y for each component
+      but the last, or None.
     - `weights`, `means`, `roots`: $\pi$ (component,), $\mu_c$ (component, dim), $L_c$ (component, dim, dim).
     """
 
@@ -73,11 +80,16 @@ class Population(Module):
         volume = jnp.linalg.slogdet(self.root)[1]
         if self.flow is None:
             return _mixture(self.weights, self.means, self.roots, y) - volume
-        logs = [_of_flow(*part, y) for part in zip(self.flow, self.means, self.roots, strict=True)]
-        return logsumexp(jnp.stack(logs), axis=0, b=self.weights[:, None]) - volume
+        few = len(self.flow)
+        logs = [
+            _of_flow(*part, y) for part in zip(self.flow, self.means[:few], self.roots[:few], strict=True)
+        ]
+        logs = jnp.stack([*logs, _mixture(jnp.ones(1), self.means[few:], self.roots[few:], y)])
+        return logsumexp(logs + jnp.log(self.weights)[:, None], axis=0) - volume
 
     def __repr__(self) -> str:
-        what = {"mixture": f"mixture of {len(self.weights)} components", "flow": f"{len(self.weights)} flows"}
+        count = len(self.weights)
+        what = {"mixture": f"mixture of {count} components", "flow": f"{count - 1} flows beside a Gaussian"}
         tried = ", ".join(f"{kind} {nats:.2f}" for kind, nats in self.scores.items())
         why = f"; nats of a left-out neuron: {tried}" if tried else ""
         return f"Population: {what.get(self.kind, self.kind)} in {self.dim} coordinates{why}"
@@ -102,9 +114,9 @@ def _of_flow(flow: Flow, mean, root, y) -> Float[Array, " sample"]:
 
 
 def _pushed(flows: tuple[Flow, ...], which, y) -> Float[Array, "sample dim"]:
-    """y (sample, dim) pushed through the flow of that number."""
+    """y (sample, dim) pushed through the flow of that number; beyond the last flow they stay."""
     if checks.is_traced(which) or checks.is_traced(y):
-        return jnp.stack([flow.push(y) for flow in flows])[which, jnp.arange(len(y))]
+        return jnp.stack([*(flow.push(y) for flow in flows), y])[which, jnp.arange(len(y))]
     # Each point through its own flow alone.
     which, pushed = np.asarray(which), np.array(y)
     for number, flow in enumerate(flows):
@@ -132,12 +144,12 @@ def fit(
     **Arguments**
 
     - `samples`: (neuron, dim), linearly independent columns in any unit.
-    - `kind`: "flow" (the mean density of one flow a fold, each trained without the fold's neurons), "mixture"
-      (of at most eight components, as many and with covariances of their own or a common one as BIC asks
-      for), "gaussian", or "best": the one of the three under which a neuron that is left out is most
-      likely. RULE Gaussian and mixture are then fitted to all neurons.
-    - `held_out`: fraction of the neurons that a fold leaves out; 0.2 makes five folds. They tell the kinds
-      apart, and after how many updates the flows are best.
+    - `kind`: "gaussian"; "mixture", of as many components, at most eight, and with covariances of their own
+      or a common one, as BIC asks for; "flow": the mean density of one flow a fold, each trained without the
+      fold's neurons, beside one Gaussian with the weight that makes left-out neurons most likely; or "best":
+      of these the one under which a neuron that is left out is most likely.
+    - `held_out`: fraction of the neurons that a fold leaves out; 0.2 makes five folds. Each neuron is left
+      out once. Gaussian and mixture are at last fitted to all neurons.
     - `updates`, `batch_size`, `learning_rate`, `margin`, `options`: see `lr.optimize.fit`. All flows are
       trained together, and divide the batch among them. `width`, `depth`: of their networks. `noise`:
       standard deviation of Gaussian noise that is added in training, where neurons have a covariance of I.
@@ -188,25 +200,29 @@ def fit(
     folds = min(max(round(1 / held_out), 2), n)
     fold = np.asarray(jr.permutation(fold_key, n)) % folds
     shape = _shape(y) if kind in ("best", "mixture") else (1, "full")
-    flow, trained, record, scores = None, None, None, {}
+    flow, means, roots, share, record, scores = None, [], [], 1.0, None, {}
     if kind in ("best", "flow"):
-        trained, record = _flows(y, fold, noise, network, flow_key, **options)
-    if trained is not None and kind == "best":
+        (flow, means, roots), record = _flows(y, fold, noise, network, flow_key, **options)
         logs = {name: np.empty(n) for name in ("gaussian", "mixture", "flow")}
-        for number, (one, mean, own) in enumerate(zip(*trained, strict=True)):
-            seen, new = y[fold != number], jnp.asarray(y[fold == number], jnp.float32)
-            logs["gaussian"][fold == number] = _mixture(*_gaussians(seen, 1, "full"), new)
-            logs["mixture"][fold == number] = _mixture(*_gaussians(seen, *shape), new)
-            logs["flow"][fold == number] = _of_flow(one, mean, own, new)
-        volume = np.log(np.diag(root)).sum()
-        scores = {name: float(log.mean() - volume) for name, log in logs.items()}
-        kind = _best(logs)
-    if trained is not None and kind == "flow":
-        flow, *mixture = trained
-        mixture = (jnp.full(folds, 1 / folds), *mixture)
+        for number, part in enumerate(zip(flow, means, roots, strict=True)):
+            seen, new = y[fold != number], y[fold == number]
+            logs["gaussian"][fold == number] = _model(seen, 1, "full").score_samples(new)
+            logs["mixture"][fold == number] = _model(seen, *shape).score_samples(new)
+            logs["flow"][fold == number] = _of_flow(*part, jnp.asarray(new, jnp.float32))
+        share = _share(logs["flow"], logs["gaussian"])
+        both = logs["flow"] + np.log1p(-share), logs["gaussian"] + np.log(share)
+        logs["flow"] = np.logaddexp(*both)
+        if kind == "best":
+            volume = np.log(np.diag(root)).sum()
+            scores = {name: float(log.mean() - volume) for name, log in logs.items()}
+            # Of equals the simplest.
+            kind = max(scores, key=lambda name: scores[name])
+    mixture = _gaussians(y, *(shape if kind == "mixture" else (1, "full")))
+    if kind == "flow":
+        parts = (jnp.full(folds, (1 - share) / folds), means, roots), (share * mixture[0], *mixture[1:])
+        mixture = map(jnp.concatenate, zip(*parts, strict=True))
     else:
-        mixture = _gaussians(y, *(shape if kind == "mixture" else (1, "full")))
-        kind = "gaussian" if len(mixture[0]) == 1 else "mixture"
+        flow, kind = None, "gaussian" if len(mixture[0]) == 1 else "mixture"
     shift, root = (jnp.asarray(part, jnp.float32) for part in (shift, root))
     return Population(shift, root, flow, *mixture, scores, kind), record
 
@@ -263,9 +279,21 @@ def _whitening(x) -> tuple[np.ndarray, np.ndarray]:
     return shift, np.linalg.cholesky(np.cov(x.T).reshape(2 * x.shape[1:]))
 
 
-def _best(logs: dict[str, np.ndarray]) -> str:
-    """The name of the density with the largest mean log-density (neuron,)."""
-    return max(logs, key=lambda name: logs[name].mean())
+def _white(y) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and a root of the covariance of a fold, in which a coordinate may be constant."""
+    covariance = np.cov(y.T).reshape(2 * y.shape[1:]) + _LEAST * np.eye(y.shape[1])
+    return y.mean(axis=0), np.linalg.cholesky(covariance)
+
+
+def _share(flow, gaussian) -> float:
+    """The weight of a Gaussian beside flows under which left-out neurons are most likely, by their
+    log-densities (neuron,). Where flows are wrong there are no neurons to tell: some more are the Gaussian's.
+    """
+    share = 0.5
+    for _ in range(100):
+        its = expit(gaussian - flow + logit(share)).sum()
+        share = (its + _UNSEEN) / (len(flow) + _UNSEEN)
+    return min(share, 1 - 1e-6)
 
 
 def _shape(y) -> tuple[int, str]:
@@ -288,7 +316,7 @@ def _shape(y) -> tuple[int, str]:
 def _model(y, count: int, form: str):
     from sklearn.mixture import GaussianMixture
 
-    model = GaussianMixture(count, covariance_type=form, n_init=3, reg_covar=1e-4, random_state=0)
+    model = GaussianMixture(count, covariance_type=form, n_init=3, reg_covar=_LEAST, random_state=0)
     return model.fit(y)
 
 
@@ -304,8 +332,8 @@ def _flows(y, fold, noise: float, network: dict, key, *, batch_size: int, **opti
     """A flow for each fold, trained on the others, and the means and roots that make these white for it; and
     the record of the training.
     """
-    folds, dim = fold.max() + 1, y.shape[1]
-    white = [_whitening(y[fold != number]) for number in range(folds)]
+    folds, dim = int(fold.max()) + 1, y.shape[1]
+    white = [_white(y[fold != number]) for number in range(folds)]
     own = [np.linalg.solve(root, (y - mean).T).T for mean, root in white]
     seen = [part[fold != number] for number, part in enumerate(own)]
     new = [part[fold == number] for number, part in enumerate(own)]
