@@ -42,7 +42,7 @@ def test_partner_of_a_network(name, kind):
     assert sliced_wasserstein(np.asarray(network.n), np.asarray(other.n)) > 1
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(gauge=gauges(10, 1e-2, 1e2))
 def test_partners_in_any_unit(gauge):
     """The same states see the same drift, and n changes by as much, however the latents are given."""
@@ -53,11 +53,12 @@ def test_partners_in_any_unit(gauge):
         z = np.asarray(lr.systems.grid(15), float)
         before, after = (drift64(one.m, one.n, z @ gauge.T) for one in (moved, other))
         assert np.sqrt(np.mean((before - after) ** 2) / np.mean(before**2)) < 1e-5
-        assert np.std(other.n - moved.n) == pytest.approx(3 * np.std(moved.n), rel=0.2)
+        assert float(np.std(other.n - moved.n)) == pytest.approx(3 * float(np.std(moved.n)), rel=0.2)
     with pytest.raises(ValueError, match="^size: expected a positive"):
         null_space_partner(network, key=jr.key(0), size=-1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", [1e-2, 1e2])
 def test_a_population_in_another_unit(unit):
     p = lr.systems.bistable()
