@@ -18,8 +18,8 @@ def candidates(
 ) -> Float[np.ndarray, "turn rank rank"]:
     r"""Turns $Q\in O(R)$ with $Q\,(m_q,g_q)$ distributed about as $(m_p,g_p)$, from two searches.
 
-    By moments: the turns that make those of order one to four agree best, from a thousand starts, as a step
-    takes only small matrices. By a kernel: those of the largest $\mathbb E\,k(x_p,Qx_q)$, a maximum mean
+    By moments: the turns that make those of order one to four agree best, from up to a thousand starts, as a
+    step takes only small matrices. By a kernel: those of the largest $\mathbb E\,k(x_p,Qx_q)$, a maximum mean
     discrepancy, from 64 starts. Both climb by polar factors of a gradient.
 
     Where moments hardly tell a system from itself with axes reversed or exchanged, noise decides. Then there
@@ -40,8 +40,11 @@ def candidates(
     >>> bool((np.linalg.norm(found - turn, axis=(1, 2)) < 0.1).any())
     True
     """
-    agree, rank = _moments(p, q), p[0].shape[1]
-    best = distinct(_climb(agree, _random(rng, 1000, rank)), most)
+    rank = p[0].shape[1]
+    if rank == 1:
+        return np.array([[[1.0]], [[-1.0]]])
+    agree = _moments(p, q)
+    best = distinct(_climb(agree, _random(rng, min(1000, 100 * rank**2), rank)), most)
     found = np.concatenate([best, _by_kernel(p, q, rng)])
     # Few enough for all their products.
     some = np.concatenate([best[:8], found[len(best) :][:2]])
@@ -73,7 +76,7 @@ def _random(rng, count: int, rank: int) -> Float[np.ndarray, "turn rank rank"]:
 
 def distinct(
     turns: Float[np.ndarray, "turn rank rank"], most: int, *, apart: float = 0.5
-) -> Float[np.ndarray, "turn rank rank"]:
+) -> Float[np.ndarray, "kept rank rank"]:
     """The first of each neighbourhood.
 
     >>> distinct(np.array([[[1.0]], [[-1.0]], [[1.0]]]), 3).ravel().tolist()

@@ -1,5 +1,8 @@
 """Distances against closed forms and linear programming."""
 
+from collections.abc import Callable
+
+import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -9,6 +12,7 @@ from scipy.spatial.distance import cdist
 
 import lrcore as lr
 from lrcore import compare, turns
+from lrcore.checks import x64
 
 
 def network(n=80, rank=2, seed=0) -> lr.LowRankNetwork:
@@ -65,13 +69,56 @@ def test_sinkhorn_in_any_unit(sizes, far):
         assert compare.sinkhorn(unit * x, unit * y) == pytest.approx(exact * unit**2, rel=0.05)
 
 
-def test_sinkhorn_that_has_not_converged_is_refused():
+def assigned(x, y):
+    """Half the squared Wasserstein distance of clouds of one size."""
+    cost = cdist(x, y, "sqeuclidean") / 2
+    return cost[linear_sum_assignment(cost)].mean()
+
+
+def tight(shares, seed, dim=2, moved=0.0):
+    """A hundred samples in clusters of standard deviation 0.01, ten apart."""
+    rng = np.random.default_rng(seed)
+    which = np.repeat(np.arange(len(shares)), shares)
+    centres = np.zeros((len(shares), dim))
+    centres[:, 0] = 10 * np.arange(len(shares))
+    return centres[which] + 0.01 * rng.normal(size=(len(which), dim)) + moved * np.sign(which - 0.5)[:, None]
+
+
+@pytest.mark.parametrize("unit", [1e-3, 1.0, 1e3])
+@pytest.mark.parametrize("others", [[50, 50], [30, 70], [100], [20, 30, 50]])
+def test_sinkhorn_of_tight_clusters(others, unit):
+    """Mass that moves between clusters, and clusters that move by a few of their widths."""
+    x, y = unit * tight([50, 50], 0), unit * tight(others, 1, moved=0.05)
+    assert compare.sinkhorn(x, y) == pytest.approx(assigned(x, y), rel=0.03)
+
+
+def test_sinkhorn_of_clusters_of_unequal_samples():
+    x, y = tight([10, 10, 20, 30, 30], 0, dim=8), tight([10, 20, 30], 1, dim=8)
+    copies = [np.repeat(c, 300 // len(c), axis=0) for c in (x, y)]
+    assert compare.sinkhorn(x, y) == pytest.approx(assigned(*copies), rel=0.02)
+
+
+def test_clusters_change_the_blur_and_tails_do_not():
+    rng = np.random.default_rng(0)
+    for x in (rng.normal(size=(200, 1)), rng.normal(size=(200, 8)), rng.standard_t(2, size=(200, 2))):
+        squares = cdist(x, x, "sqeuclidean")[np.triu_indices(200, 1)]
+        assert compare._spread(x, x) == pytest.approx(np.sqrt(np.median(squares) / (2 * x.shape[1])))
+    assert compare._spread(tight([50, 50], 0), tight([50, 50], 1)) < 0.1
+
+
+def test_sinkhorn_of_single_samples():
+    assert compare.sinkhorn([[1.0, 2.0]], [[4.0, 6.0]]) == pytest.approx(12.5)
+    assert compare.sinkhorn([[1.0, 2.0]], [[1.0, 2.0]]) == pytest.approx(0, abs=1e-12)
+
+
+def test_sinkhorn_of_a_blur_too_small_is_an_assignment_or_refused():
     rng = np.random.default_rng(0)
     x, y = 100 * rng.normal(size=(2, 60, 2))
+    assert compare.sinkhorn(x, y, blur=1e-3) == pytest.approx(assigned(x, y), rel=1e-6)
     with pytest.raises(
         FloatingPointError, match="^blur: expected one at which .* got 0.001 for samples that"
     ):
-        compare.sinkhorn(x, y, blur=1e-3)
+        compare.sinkhorn(x, np.concatenate([y, y[:7] + 1]), blur=1e-3)
 
 
 def test_dissimilarity_adds_both_terms():
@@ -177,6 +224,78 @@ def test_distance_of_a_system_to_itself_is_that_of_the_gauge_that_was_applied(ma
     assert compare.distance(p, q, key=jr.key(0), n_neurons=400) < 1.1 * value(found, left @ right)
 
 
+class Known(lr.ConnectivityDistribution):
+    """Independent m, and n a function of it."""
+
+    rank: int = eqx.field(static=True)
+    draw: Callable = eqx.field(static=True)
+    g: Callable = eqx.field(static=True)
+    n_inputs: int = eqx.field(static=True, default=0)
+    bias: bool = eqx.field(static=True, default=False)
+
+    def sample(self, key, n_neurons):
+        m = self.draw(key, (n_neurons, self.rank))
+        return lr.LowRankNetwork(m, self.g(m))
+
+    def conditional_mean(self, e):
+        return self.g(self._embedding(e))
+
+    def log_prob(self, m, b, d, n):
+        raise NotImplementedError
+
+    def drift(self, z, u=None):
+        raise NotImplementedError
+
+
+def known(kind, rank, seed) -> Known:
+    a = jnp.asarray(np.random.default_rng(seed).normal(size=(rank, rank)), jnp.float32)
+    if kind == "waves":
+        return Known(rank, jr.laplace, lambda m: jnp.sin(m @ a) + jnp.abs(m[..., ::-1]))
+    if kind == "even":
+        return Known(rank, jr.normal, lambda m: jnp.abs(m @ a))
+    if kind == "tails":
+        return Known(rank, lambda k, s: jr.t(k, 3.0, s), lambda m: m @ a + jnp.tanh(m[..., ::-1]))
+    return Known(rank, jr.laplace, lambda m: jnp.sin(2 * m))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "rank", "seed"),
+    [("waves", 6, 2), ("waves", 8, 2), ("even", 7, 2), ("tails", 5, 0), ("exchangeable", 6, 1)],
+)
+def test_distance_of_systems_that_are_nearly_symmetric(kind, rank, seed):
+    """Axes that low moments hardly tell apart or from their reverse, noise of heavy tails included."""
+    p, rng = known(kind, rank, seed), np.random.default_rng(100 * rank + seed)
+    a = rng.normal(size=(rank, rank)) + 0.5 * np.eye(rank)
+    q = lr.gauge.transform(p, a)
+    (of_p, of_q), found = pair(p, q, jr.key(seed), 400)
+    left, _, right = np.linalg.svd(of_p @ np.linalg.inv(of_q @ a))
+    assert compare.distance(p, q, key=jr.key(seed), n_neurons=400) < 1.3 * value(found, left @ right)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [1, 3])
+def test_distance_in_other_units_and_the_other_way_round(rank):
+    with x64():
+        p, q, key = clustered(rank, 0), clustered(rank, 1), jr.key(0)
+        here = compare.distance(p, q, key=key, n_neurons=100)
+        for unit in (1e-3, 1e3):
+            there = lr.gauge.transform(p, unit * np.eye(rank))
+            assert compare.distance(there, q, key=key, n_neurons=100) == pytest.approx(here, rel=1e-3)
+        assert compare.distance(q, p, key=key, n_neurons=100) == pytest.approx(here, rel=0.2)
+
+
+def test_distance_without_weights_n():
+    p = Known(2, jr.normal, jnp.zeros_like)
+    assert compare.distance(p, p, key=jr.key(0), n_neurons=100) < 0.2
+
+
+def test_a_conditional_mean_of_nan_is_named():
+    p = Known(2, jr.normal, lambda m: m / jnp.where(m > 2, 0.0, 1.0) * jnp.where(m > 2, 0.0, 1.0))
+    with pytest.raises(ValueError, match="expected finite"):
+        compare.distance(p, lr.systems.ring(), key=jr.key(0), n_neurons=400)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("systems", ["limit cycle, clustered", "ring, ring", "quadstable, bistable"])
 def test_distance_is_the_least_of_all_turns(systems):
@@ -245,6 +364,31 @@ BAD = {
     "too few neurons to divide": (
         lambda: compare.null(None, lr.Embedding(np.eye(3)), key=jr.key(0)),
         "^embedding: expected at least four",
+    ),
+    "other inputs": (
+        lambda: compare.distance(clustered(2, 0), lr.systems.ring(), key=jr.key(0), n_neurons=50),
+        "^expected distributions with as many inputs, got 1 and 0",
+    ),
+    "other ranks, aligned": (
+        lambda: compare.dissimilarity(gaussian(3, 0), lr.systems.ring(), key=jr.key(0), n_neurons=50),
+        "^expected distributions of the same rank, got 3 and 2",
+    ),
+    "no samples": (lambda: compare.sinkhorn(np.zeros((0, 2)), np.ones((5, 2))), "^x: expected at least one"),
+    "no samples there": (
+        lambda: compare.sinkhorn(np.ones((5, 2)), np.zeros((0, 2))),
+        "^y: expected at least one sample .* got shape .0, 2.",
+    ),
+    "infinity": (
+        lambda: compare.sinkhorn(np.ones((5, 2)), np.full((5, 2), np.inf)),
+        "^y: expected finite numbers, got 10",
+    ),
+    "n of zeros": (
+        lambda: compare.lint_dissimilarity(network(), lr.LowRankNetwork(network().m, np.zeros((80, 2)))),
+        "^q: expected weights J that differ, got 6400 of 0, ",
+    ),
+    "one neuron": (
+        lambda: compare.lint_dissimilarity(network(n=1, rank=1), network(n=1, rank=1)),
+        "^p: expected weights J that differ, got 1 of",
     ),
     "other dimension": (lambda: compare.sinkhorn(np.zeros((5, 2)), np.zeros((5, 3))), "^y: expected 2 along"),
     "nan": (lambda: compare.sinkhorn(np.full((5, 2), np.nan), np.zeros((5, 2))), "^x: expected finite"),

@@ -237,6 +237,26 @@ BAD = {
     "other neurons": (lambda: alignment(network(), network(n=70)), "^expected the same neurons"),
     "one direction unread": (lambda: whitening(flat()), "^network: expected m of full rank 2, got condition"),
     "the same, canonical": (lambda: canonical(flat()), "^network: expected m of full rank"),
+    "m too large": (
+        lambda: whitening(lr.Embedding(np.full((5, 2), 1e200) * np.eye(5, 2))),
+        "^(network: expected m whose squares|m: expected finite)",
+    ),
+    "no states": (lambda: canonical(network(), np.zeros((0, 2))), "^states: expected at least one, got none"),
+    "states at rest": (
+        lambda: canonical(lr.LowRankNetwork(np.eye(3, 2), np.eye(3, 2)), np.zeros((4, 2))),
+        "^states: expected some at which the network drifts, got 4 of drift 0",
+    ),
+    "n of zeros": (
+        lambda: canonical(lr.LowRankNetwork(np.eye(3, 2), np.zeros((3, 2)))),
+        "^states: expected some at which the network drifts, got 3",
+    ),
+    "rates that overflow": (
+        lambda: canonical(
+            lr.LowRankNetwork(np.eye(3, 2), np.eye(3, 2), activation=jnp.exp), [[1.0, 1.0], [1e4, 0.0]]
+        ),
+        "^states: expected a finite drift, got one that overflows at 1 of 2 states",
+    ),
+    "states of infinity": (lambda: canonical(network(), [[np.inf, 0.0]]), "^states: expected finite"),
     "the same, aligned": (lambda: alignment(flat(), flat()), "^network: expected m of full rank"),
 }
 

@@ -7,11 +7,14 @@ import jax.random as jr
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from hypothesis import given, settings
 from scipy import stats
 from scipy.special import logsumexp
+from strategies import gauges
 
 import lrcore as lr
 from lrcore import null_space_partner
+from lrcore.checks import x64
 from lrcore.identifiability import spectrum
 from lrcore.null_space import Partner
 
@@ -37,6 +40,33 @@ def test_partner_of_a_network(name, kind):
     ours, theirs = (drift64(one.m, one.n, z) for one in (network, other))
     assert np.sqrt(np.mean((ours - theirs) ** 2) / np.mean(ours**2)) < 1e-6
     assert sliced_wasserstein(np.asarray(network.n), np.asarray(other.n)) > 1
+
+
+@settings(max_examples=4, deadline=None)
+@given(gauge=gauges(10, 1e-2, 1e2))
+def test_partners_in_any_unit(gauge):
+    """The same states see the same drift, and n changes by as much, however the latents are given."""
+    with x64():
+        network = lr.systems.limit_cycle().sample(jr.key(0), 400)
+        moved = lr.gauge.transform(network, gauge)
+        other = null_space_partner(moved, key=jr.key(1))
+        z = np.asarray(lr.systems.grid(15), float)
+        before, after = (drift64(one.m, one.n, z @ gauge.T) for one in (moved, other))
+        assert np.sqrt(np.mean((before - after) ** 2) / np.mean(before**2)) < 1e-5
+        assert float(np.std(other.n - moved.n)) == pytest.approx(3 * float(np.std(moved.n)), rel=0.2)
+    with pytest.raises(ValueError, match="^size: expected a positive"):
+        null_space_partner(network, key=jr.key(0), size=-1.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("unit", [1e-2, 1e2])
+def test_a_population_in_another_unit(unit):
+    p = lr.systems.bistable()
+    there = lr.gauge.transform(p, unit * np.eye(2))
+    ours, theirs = (null_space_partner(one, key=jr.key(2)) for one in (p, there))
+    e = np.asarray(p.sample(jr.key(3), 200).m, float)
+    np.testing.assert_allclose(theirs.change(e / unit), unit * ours.change(e), rtol=0.02, atol=0.02 * unit)
+    assert theirs.size == pytest.approx(unit * ours.size) and ours.size == pytest.approx(6)
 
 
 @pytest.mark.parametrize("kind", KINDS)
