@@ -53,7 +53,7 @@ def loop(*, inputs: bool = True):
 
     >>> ax = loop(inputs=False)
     """
-    _, (ax,) = panels(1, width=4.2, height=2.9 if inputs else 2.2)
+    _, (ax,) = panels(1, width=3.7, height=2.5 if inputs else 1.95)
     grey, ink = plt.rcParams["axes.edgecolor"], plt.rcParams["text.color"]
     ax.set(xlim=(0, 10.4), ylim=(-0.2, 6.7 if inputs else 5.0), aspect="equal")
     ax.axis("off")
@@ -86,12 +86,12 @@ def loop(*, inputs: bool = True):
     arrow((7.2, 2.05), (3.2, 1.9), COLORS[1], -0.35)
     label(5.2, 4.4, r"reads $m_i\cdot z$", COLORS[0])
     rate = r"\phi(h_i)" if inputs else r"\phi(m_i\cdot z)"
-    label(5.5, 0.3, rf"writes $\frac{{1}}{{N}}\,n_i\,{rate}$", COLORS[1])
+    label(5.5 if inputs else 5.7, 0.3, rf"writes $\frac{{1}}{{N}}\,n_i\,{rate}$", COLORS[1])
     if inputs:
         arrow((2.25, 2.99), (1.68, 2.56), grey, lw=1.3)
         arrow((2.35, 3.25), (1.85, 3.8), COLORS[1], lw=1.3)
         arrow((8.3, 5.7), (8.3, 3.65), COLORS[2])
-        label(7.8, 6.2, r"input $b_i\cdot u$, bias $d_i$", COLORS[2])
+        label(7.6, 6.25, r"input $b_i\cdot u$, bias $d_i$", COLORS[2])
     return ax
 
 
