@@ -101,7 +101,7 @@ def test_clusters_get_more_than_a_gaussian():
 @pytest.mark.slow
 def test_skewed_neurons_get_a_flow():
     x, fresh = np.split(np.random.default_rng(0).exponential(size=(2000, 2)), 2)
-    found, record = population.fit(x, key=jr.key(0), **(QUICK | {"updates": 800}))
+    found, record = population.fit(x, key=jr.key(0), **(QUICK | {"updates": 800, "batch_size": 2048}))
     assert found.kind == "flow" and found.flow is not None and record is not None
     assert found.scores["flow"] > max(found.scores["mixture"], found.scores["gaussian"])
     assert nats(found, fresh) > nats(fit(x, kind="mixture"), fresh)
