@@ -50,7 +50,7 @@ def candidates(
     some = np.concatenate([best[:8], found[len(best) :][:2]])
     products = np.einsum("aij,bkj,ckl->abcil", some, some, some).reshape(-1, rank, rank)
     products = products[np.argsort(-agree(products)[0])]
-    return distinct(np.concatenate([found, _reversals(agree, best, rng), products]), 384, apart=0.8)
+    return distinct(np.concatenate([found, _reversals(agree, best, rng), products]), 384, apart=0.3)
 
 
 def _reversals(agree: Callable, turns, rng) -> Float[np.ndarray, "turn rank rank"]:
@@ -75,9 +75,9 @@ def _random(rng, count: int, rank: int) -> Float[np.ndarray, "turn rank rank"]:
 
 
 def distinct(
-    turns: Float[np.ndarray, "turn rank rank"], most: int, *, apart: float = 0.5
+    turns: Float[np.ndarray, "turn rank rank"], most: int, *, apart: float = 0.2
 ) -> Float[np.ndarray, "kept rank rank"]:
-    """The first of each neighbourhood.
+    """The first of each neighbourhood, `apart` times the size of a turn wide (Frobenius norms).
 
     >>> distinct(np.array([[[1.0]], [[-1.0]], [[1.0]]]), 3).ravel().tolist()
     [1.0, -1.0]
@@ -85,7 +85,7 @@ def distinct(
     kept = []
     while len(turns) and len(kept) < most:
         kept.append(turns[0])
-        turns = turns[np.linalg.norm(turns - turns[0], axis=(1, 2)) > apart]
+        turns = turns[np.linalg.norm(turns - turns[0], axis=(1, 2)) > apart * np.sqrt(turns.shape[-1])]
     return np.stack(kept)
 
 
@@ -206,7 +206,7 @@ def _by_kernel(
     turns = _random(rng, count, rank)
     for neurons, width, steps, kept in ((200, rank, 30, most), (500, rank / 2, 30, most)):
         found = sorted((climb(one, neurons, width, steps) for one in turns), key=lambda x: -x[0])
-        turns = distinct(np.stack([one for _, one in found]), kept, apart=0.1)
+        turns = distinct(np.stack([one for _, one in found]), kept, apart=0.04)
     return turns
 
 
@@ -257,7 +257,7 @@ class Pair:
             for part in padded.reshape(-1, size, self.rank, self.rank)
         ]
         values = np.concatenate(parts)[: len(found)] + [self.plan(one, 128)[0] for one in found]
-        return distinct(found[np.argsort(values)], most, apart=1.0)
+        return distinct(found[np.argsort(values)], most, apart=0.35)
 
     def plan(self, rotation, count: int):
         """Half the mean square distance of the first embeddings by optimal assignment, and the order."""
