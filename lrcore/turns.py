@@ -44,7 +44,9 @@ def candidates(
     if rank == 1:
         return np.array([[[1.0]], [[-1.0]]])
     agree = _moments(p, q)
-    best = distinct(_climb(agree, _random(rng, min(1000, 100 * rank**2), rank)), most)
+    # A thousand at rank 8; fewer where a step is more work.
+    count = min(1000, 100 * rank**2, 20 + 4_000_000 // rank**4)
+    best = distinct(_climb(agree, _random(rng, count, rank)), most)
     found = np.concatenate([best, _by_kernel(p, q, rng)])
     # Few enough for all their products.
     some = np.concatenate([best[:8], found[len(best) :][:2]])
@@ -125,6 +127,12 @@ def _moments(p: Neurons, q: Neurons) -> Callable:
         pairs.append([weight.reshape(-1, *[1] * (x.ndim - 1)) * x for x in (a, b)])
 
     def agree(turns):
+        # In parts that fit into a cache.
+        parts = np.array_split(turns, -(-len(turns) * rank**4 // 500_000))
+        values, slopes = zip(*map(of_part, parts), strict=True)
+        return np.concatenate(values), np.concatenate(slopes)
+
+    def of_part(turns):
         count, back = len(turns), turns.transpose(0, 2, 1)
         value, slope = np.zeros(count), np.zeros(turns.shape)
         for a, b in pairs:
