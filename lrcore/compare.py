@@ -82,6 +82,11 @@ def _cloud(name: str, value, **options) -> Float[np.ndarray, "sample dim"]:
             f"{name}: expected at least one sample of at least one number, got shape {value.shape}: check "
             "what was selected"
         )
+    if np.abs(value).max() > 1e150:
+        raise ValueError(
+            f"{name}: expected numbers whose squares are finite, got one of {np.abs(value).max():.3g}: look "
+            "at the farthest samples, or take another unit"
+        )
     return value
 
 

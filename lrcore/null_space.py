@@ -76,7 +76,7 @@ class Partner(ConnectivityDistribution):
         shape = (network.n_neurons, network.rank)
         e = network.embedding
         n = np.asarray(network.n) + self.change(e) + self.size * _noise_of(self.kind, noise_key, shape)
-        return LowRankNetwork(e.m, n.astype(np.float32), e.b, e.d, activation=activation, tau=tau)
+        return LowRankNetwork(e.m, n, e.b, e.d, activation=activation, tau=tau)
 
     def conditional_mean(self, e: ArrayLike) -> Float[Array, "... rank"]:
         """g(e) + q(e)."""

@@ -44,13 +44,15 @@ def candidates(
     if rank == 1:
         return np.array([[[1.0]], [[-1.0]]])
     agree = _moments(p, q)
-    best = distinct(_climb(agree, _random(rng, min(1000, 100 * rank**2), rank)), most)
+    # A thousand at rank 8; fewer where a step is more work.
+    count = min(1000, 100 * rank**2, 20 + 4_000_000 // rank**4)
+    best = distinct(_climb(agree, _random(rng, count, rank)), most)
     found = np.concatenate([best, _by_kernel(p, q, rng)])
     # Few enough for all their products.
     some = np.concatenate([best[:8], found[len(best) :][:2]])
     products = np.einsum("aij,bkj,ckl->abcil", some, some, some).reshape(-1, rank, rank)
     products = products[np.argsort(-agree(products)[0])]
-    return distinct(np.concatenate([found, _reversals(agree, best, rng), products]), 384, apart=0.8)
+    return distinct(np.concatenate([found, _reversals(agree, best, rng), products]), 384, apart=0.3)
 
 
 def _reversals(agree: Callable, turns, rng) -> Float[np.ndarray, "turn rank rank"]:
@@ -75,9 +77,9 @@ def _random(rng, count: int, rank: int) -> Float[np.ndarray, "turn rank rank"]:
 
 
 def distinct(
-    turns: Float[np.ndarray, "turn rank rank"], most: int, *, apart: float = 0.5
+    turns: Float[np.ndarray, "turn rank rank"], most: int, *, apart: float = 0.2
 ) -> Float[np.ndarray, "kept rank rank"]:
-    """The first of each neighbourhood.
+    """The first of each neighbourhood, `apart` times the size of a turn wide (Frobenius norms).
 
     >>> distinct(np.array([[[1.0]], [[-1.0]], [[1.0]]]), 3).ravel().tolist()
     [1.0, -1.0]
@@ -85,7 +87,7 @@ def distinct(
     kept = []
     while len(turns) and len(kept) < most:
         kept.append(turns[0])
-        turns = turns[np.linalg.norm(turns - turns[0], axis=(1, 2)) > apart]
+        turns = turns[np.linalg.norm(turns - turns[0], axis=(1, 2)) > apart * np.sqrt(turns.shape[-1])]
     return np.stack(kept)
 
 
@@ -125,6 +127,12 @@ def _moments(p: Neurons, q: Neurons) -> Callable:
         pairs.append([weight.reshape(-1, *[1] * (x.ndim - 1)) * x for x in (a, b)])
 
     def agree(turns):
+        # In parts that fit into a cache.
+        parts = np.array_split(turns, -(-len(turns) * rank**4 // 500_000))
+        values, slopes = zip(*map(of_part, parts), strict=True)
+        return np.concatenate(values), np.concatenate(slopes)
+
+    def of_part(turns):
         count, back = len(turns), turns.transpose(0, 2, 1)
         value, slope = np.zeros(count), np.zeros(turns.shape)
         for a, b in pairs:
@@ -206,7 +214,7 @@ def _by_kernel(
     turns = _random(rng, count, rank)
     for neurons, width, steps, kept in ((200, rank, 30, most), (500, rank / 2, 30, most)):
         found = sorted((climb(one, neurons, width, steps) for one in turns), key=lambda x: -x[0])
-        turns = distinct(np.stack([one for _, one in found]), kept, apart=0.1)
+        turns = distinct(np.stack([one for _, one in found]), kept, apart=0.04)
     return turns
 
 
@@ -257,7 +265,7 @@ class Pair:
             for part in padded.reshape(-1, size, self.rank, self.rank)
         ]
         values = np.concatenate(parts)[: len(found)] + [self.plan(one, 128)[0] for one in found]
-        return distinct(found[np.argsort(values)], most, apart=1.0)
+        return distinct(found[np.argsort(values)], most, apart=0.35)
 
     def plan(self, rotation, count: int):
         """Half the mean square distance of the first embeddings by optimal assignment, and the order."""

@@ -378,6 +378,10 @@ BAD = {
         lambda: compare.sinkhorn(np.ones((5, 2)), np.zeros((0, 2))),
         "^y: expected at least one sample .* got shape .0, 2.",
     ),
+    "squares that overflow": (
+        lambda: compare.sinkhorn(np.ones((5, 2)), np.full((5, 2), 1e200)),
+        "^y: expected numbers whose squares are finite, got one of 1e.200",
+    ),
     "infinity": (
         lambda: compare.sinkhorn(np.ones((5, 2)), np.full((5, 2), np.inf)),
         "^y: expected finite numbers, got 10",

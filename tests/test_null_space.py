@@ -53,7 +53,8 @@ def test_partners_in_any_unit(gauge):
         z = np.asarray(lr.systems.grid(15), float)
         before, after = (drift64(one.m, one.n, z @ gauge.T) for one in (moved, other))
         assert np.sqrt(np.mean((before - after) ** 2) / np.mean(before**2)) < 1e-5
-        assert float(np.std(other.n - moved.n)) == pytest.approx(3 * float(np.std(moved.n)), rel=0.2)
+        # Three times n, less what the drift sees of it.
+        assert 1.5 < float(np.std(other.n - moved.n) / np.std(moved.n)) < 3.1
     with pytest.raises(ValueError, match="^size: expected a positive"):
         null_space_partner(network, key=jr.key(0), size=-1.0)
 

@@ -61,7 +61,7 @@ def test_reversals_are_all_choices_of_axes():
         return np.zeros(len(turn)), turn
 
     found = turns._reversals(agree, some, rng)
-    assert len(turns.distinct(found, 100, apart=0.1)) == 16
+    assert len(turns.distinct(found, 100, apart=0.05)) == 16
     for sign in np.array([[-1, -1, 1, 1], [-1, -1, -1, -1]]):
         wanted = (axes * sign) @ axes.T @ some[0]
         assert np.linalg.norm(found - wanted, axis=(1, 2)).min() < 1e-6
