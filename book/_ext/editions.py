@@ -29,9 +29,7 @@ class Editions(Notebooks):
     name = "editions"
 
     def prepare_writing(self, docnames: set[str]) -> None:
-        self.teaching = None
-        if TEACHING in self.env.found_docs:
-            self.teaching = Teaching(self.env.get_and_resolve_doctree(TEACHING, self), self)
+        self.teaching = find_teaching(self)
 
     def write_doc(self, docname: str, doctree: nodes.document) -> None:
         name = PurePosixPath(docname).name
@@ -44,6 +42,13 @@ class Editions(Notebooks):
                 self.teaching.annotate(made, name)
             if made:
                 write(made, Path(self.outdir) / edition / f"{name}.ipynb")
+
+
+def find_teaching(builder: Notebooks) -> "Teaching | None":
+    """None in a book without that page."""
+    if TEACHING not in builder.env.found_docs:
+        return None
+    return Teaching(builder.env.get_and_resolve_doctree(TEACHING, builder), builder)
 
 
 class Teaching:

@@ -121,16 +121,18 @@ class Notebooks(Builder):
     def write_doc(self, docname: str, doctree: nodes.document) -> None:
         if made := self.chapter(docname, doctree):
             # The pages, where there are some, offer it for download in place of what the theme laid there.
-            for folder in (Path(self.outdir), *Path(self.outdir).parent.glob("html/_sources")):
-                write(made, folder / f"{docname}.ipynb")
+            folders = [Path(self.outdir), *Path(self.outdir).parent.glob("html/_sources")]
+            write(made, *(folder / f"{docname}.ipynb" for folder in folders))
 
 
-def write(made: "Chapter", target: Path) -> None:
-    cells = list(made.cells())
+def write(made: "Chapter", *targets: Path) -> None:
+    cells = list(made.cells())  # once: it uses up what the chapter holds back
     for number, cell in enumerate(cells):
         cell.id = f"cell-{number}"
-    ensuredir(target.parent)
-    target.write_text(nbformat.writes(nbformat.v4.new_notebook(metadata=METADATA, cells=cells)) + "\n")
+    text = nbformat.writes(nbformat.v4.new_notebook(metadata=METADATA, cells=cells)) + "\n"
+    for target in targets:
+        ensuredir(target.parent)
+        target.write_text(text)
 
 
 class Chapter:
@@ -193,7 +195,7 @@ class Chapter:
             made = nbformat.v4.new_code_cell(code)
         made.outputs = outputs(cell)
         if kept := tags(cell) & {"stub", "check"}:
-            made.metadata["tags"] = list(kept)
+            made.metadata["tags"] = sorted(kept)
         if alt := seen_in(node):
             made.metadata["alt"] = alt
         if code:

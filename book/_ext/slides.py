@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
 from docutils import nodes
-from editions import TEACHING, Teaching
+from editions import find_teaching
 from nbconvert.filters.markdown_mistune import markdown2html_mistune
 from notebooks import Chapter, Notebooks, is_cell, outputs, seen_in
 from plain import ANSWER, depth
@@ -37,9 +37,7 @@ class Slides(Notebooks):
         return None if node.get("internal") else node.get("refuri")
 
     def prepare_writing(self, docnames: set[str]) -> None:
-        self.teaching = None
-        if TEACHING in self.env.found_docs:
-            self.teaching = Teaching(self.env.get_and_resolve_doctree(TEACHING, self), self)
+        self.teaching = find_teaching(self)
 
     def write_doc(self, docname: str, doctree: nodes.document) -> None:
         if made := self.chapter(docname, doctree):
@@ -72,17 +70,17 @@ class Deck:
 
     def slides(self, parent: nodes.Element) -> Iterator[str]:
         """In the order of the page."""
-        for at, node in enumerate(parent.children):
-            after = parent.children[at + 1] if at + 1 < len(parent.children) else None
+        children = [node for node in parent.children if not isinstance(node, nodes.Invisible | nodes.target)]
+        for before, node, after in zip([None, *children], children, [*children[1:], None], strict=False):
             match node:
-                case nodes.title() if depth(node) < 3:
+                case nodes.title() if depth(node) < 3 and node.astext() != "Summary":
                     yield self.heading(node, after)
                 case nodes.section() if node.children[0].astext() not in LEFT_OUT:
                     yield from self.slides(node)
-                case nodes.bullet_list() if self.section == "Summary":
+                case nodes.bullet_list() if parent.children[0].astext() == "Summary":
                     yield from self.text("Summary", [self.item(item) for item in node.children], "box")
                 case nodes.math_block() if self.writer.number("displaymath", node):
-                    yield self.equation(parent.children[at - 1], node, after)
+                    yield self.equation(before, node, after)
                 case nodes.Admonition():
                     yield from self.box(node, after)
                 case nodes.container() if is_cell(node):
@@ -91,24 +89,27 @@ class Deck:
                     yield from self.slides(node)
 
     def heading(self, title: nodes.Element, after) -> str:
+        """With how the chapter or the section begins."""
         words = self.writer.words(title)
+        lead = self.sentences(after)
         if depth(title) == 1:
-            lead = self.writer.block(after) if isinstance(after, nodes.paragraph) else []
-            return slide("title", f"<h1>{words}</h1>{rendered(lead)}")
+            return slide("title", f"<h1>{words}</h1>{rendered([' '.join(lead[:2])])}")
         self.section = words
         notes = self.minutes.get(self.writer.inline(title), "")
-        return slide("section", f"<h2>{words}</h2>", notes)
+        return slide("section", f"<h2>{words}</h2>{rendered([s for s in lead[:1] if s[-1] in '.?'])}", notes)
+
+    def sentences(self, node) -> list[str]:
+        if not isinstance(node, nodes.paragraph):
+            return []
+        return SENTENCE.split(self.writer.text(self.writer.block(node)))
 
     def item(self, node: nodes.Element) -> str:
         return f"- {self.writer.text(node)}".replace("\n", "\n  ")
 
     def equation(self, before, node: nodes.Element, after) -> str:
         """With the sentence that leads to it, and the one that goes on after it."""
-        blocks = self.writer.block(node)
-        if isinstance(before, nodes.paragraph):
-            blocks.insert(0, SENTENCE.split(self.writer.text([*self.writer.block(before)]))[-1])
-        if isinstance(after, nodes.paragraph) and after.astext()[:1].islower():
-            blocks.append(SENTENCE.split(self.writer.text([*self.writer.block(after)]))[0])
+        goes_on = isinstance(after, nodes.paragraph) and after.astext()[:1].islower()
+        blocks = [*self.sentences(before)[-1:], *self.writer.block(node), *self.sentences(after)[:goes_on]]
         return slide("equation", f'<p class="running">{self.section}</p>{rendered(blocks)}')
 
     def box(self, node: nodes.Element, after) -> Iterator[str]:
@@ -141,8 +142,8 @@ class Deck:
         captions = [text for text in self.writer.caption(cell) if not text.startswith("<details>")]
         for picture, caption in zip(drawn, captions, strict=False):
             image = f'<img alt="{html.escape(seen_in(cell))}" src="data:image/png;base64,{picture.strip()}">'
-            words = f'<div class="caption">{rendered([caption])}</div>'
-            yield slide("figure", f'<p class="running">{self.section}</p>{image}{words}')
+            frame = f'<div class="frame">{image}<div class="caption">{rendered([caption])}</div></div>'
+            yield slide("figure", f'<p class="running">{self.section}</p>{frame}')
 
 
 def lines(block: str) -> float:

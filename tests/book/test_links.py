@@ -166,7 +166,7 @@ CHAPTER = f"""# A chapter
 
 def build(folder: Path, address: str) -> tuple[str, str]:
     """The page of the chapter, and the source of the set-up cell in the notebook that it offers."""
-    html = build_book(folder, {"start": CHAPTER}, address) / "html"
+    html = build_book(folder, {"start": CHAPTER}, address, "off", "notebooks") / "html"
     notebook = json.loads((html / "_sources/book/start.ipynb").read_text())
     _, setup = (cell for cell in notebook["cells"] if cell["cell_type"] == "code")
     return (html / "book/start.html").read_text(), "".join(setup["source"])
