@@ -281,7 +281,8 @@ def test_distance_in_other_units_and_the_other_way_round(rank):
         here = compare.distance(p, q, key=key, n_neurons=100)
         for unit in (1e-3, 1e3):
             there = lr.gauge.transform(p, unit * np.eye(rank))
-            assert compare.distance(there, q, key=key, n_neurons=100) == pytest.approx(here, rel=1e-3)
+            # Steps end where one gains less than a thousandth, which rounding decides.
+            assert compare.distance(there, q, key=key, n_neurons=100) == pytest.approx(here, rel=0.01)
         assert compare.distance(q, p, key=key, n_neurons=100) == pytest.approx(here, rel=0.2)
 
 
