@@ -152,7 +152,8 @@ class Connector(ConnectivityDistribution):
                 key=conditional_key,
                 name="flow of n given e",
                 checkpoint=files[1],
-                **options,
+                # Of few neurons, too few held-out ones would not show overfitting.
+                **({"held_out": 0.1} | options),
             )
         losses = {}
         for name, record in records.items():
