@@ -101,7 +101,8 @@ class Connector(ConnectivityDistribution):
           two files, with `.embedding` and `.conditional` after the name.
 
         **Raises** what `lr.maxent.fit` raises, and `ValueError` for embeddings whose varying coordinates are
-        linearly dependent, as they have no density.
+        linearly dependent, as they have no density, and for neurons that are artefacts (see
+        `lr.population.fit`).
 
         >>> import jax.random as jr
         >>> from lrcore import systems
@@ -145,6 +146,8 @@ class Connector(ConnectivityDistribution):
             targets = np.asarray(solution.conditional_mean(_whole(draws, embedding, varying)), np.float64)
             # Targets in units of the spread, where there is one.
             free = _positive(spread)
+            # Of few neurons, too few held-out ones would not show overfitting.
+            own: dict[str, Any] = {"held_out": 0.1} | options
             conditional_flow, records["conditional"] = Flow.fit(
                 targets @ np.linalg.inv(spread).T if free else targets,
                 draws,
@@ -152,8 +155,7 @@ class Connector(ConnectivityDistribution):
                 key=conditional_key,
                 name="flow of n given e",
                 checkpoint=files[1],
-                # Of few neurons, too few held-out ones would not show overfitting.
-                **({"held_out": 0.1} | options),
+                **own,
             )
         losses = {}
         for name, record in records.items():
