@@ -65,10 +65,11 @@ def same(
         raise Wrong(f"{what}: the sign is the other one")
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = float(np.sum(answer * wanted) / np.sum(wanted**2))
+    if answer.size == 1:  # of one number any other is a factor away
+        more = "large" if float(answer.ravel()[0]) > float(wanted.ravel()[0]) else "small"
+        raise Wrong(f"{what}: got {float(answer.ravel()[0]):.4g}, which is too {more}")
     if math.isfinite(ratio) and ratio and np.allclose(answer, ratio * wanted, rtol=rtol, atol=atol):
         raise Wrong(f"{what}: right but for a factor of {ratio:.3g}")
-    if answer.ndim == 0:
-        raise Wrong(f"{what}: got {answer:.4g}, which is not it")
     gap = np.abs(answer - wanted)
     at = np.unravel_index(gap.argmax(), gap.shape)
     raise Wrong(f"{what}: off by up to {gap.max():.3g}, where the largest is {largest:.3g}, at {_where(at)}")

@@ -97,5 +97,7 @@ def test_what_is_wrong_is_said(got, said):
     with pytest.raises(Wrong, match=said):
         same("x", got, np.array([1.0, 2.0]), clues={"add nothing": np.array([3.0, 4.0])})
     same("x", [1.0, 2.0], np.array([1.0, 2.0]))
+    with pytest.raises(Wrong, match="x: got 4, which is too large"):
+        same("x", 4.0, 2.0)
     with pytest.raises(Wrong, match="the other way round"):
         same("x", np.ones((3, 2)), np.ones((2, 3)))
