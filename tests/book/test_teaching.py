@@ -45,6 +45,14 @@ def test_the_map_has_the_chapter_as_it_is(chapter):
     assert before(chapter, EDGES) == before(chapter, stated)
 
 
+@pytest.mark.parametrize("chapter", TAUGHT)
+def test_reading_takes_less_than_half_of_the_minutes(chapter):
+    """At 250 words a minute, without exercises, code and mathematics; the rest is for code and pictures."""
+    prose = TEXT[chapter].partition("## Exercises")[0]
+    prose = re.sub(r"```\{code-cell\}.*?```|\$\$.*?\$\$|\$[^$]*\$", " ", prose, flags=re.DOTALL)
+    assert len(re.findall(r"[A-Za-z]{2,}", prose)) / 250 < minutes(chapter) / 2
+
+
 @pytest.mark.parametrize("plan", PLANS, ids=[name for name, _ in PLANS])
 def test_a_plan_can_be_kept(plan):
     sessions = re.findall(r"^\*\*\w+[^,*]*, (\d+) minutes\.\*\* (.*?)\n\n", plan[1], re.DOTALL | re.MULTILINE)
