@@ -23,7 +23,10 @@ def scale(*, smoke, book, full=None):
     """
     name = os.environ.get("LRCORE_SCALE", "book")
     if name not in SCALES:
-        raise ValueError(f"LRCORE_SCALE: expected one of {', '.join(SCALES)}, got {name!r}")
+        # In a notebook the sentence alone, without a traceback.
+        one_line = {"_render_traceback_": lambda error: [f"ValueError: {error}"]}
+        kind = type("ScaleError", (ValueError,), one_line)
+        raise kind(f"LRCORE_SCALE: expected one of {', '.join(SCALES)}, got {name!r}")
     return {"smoke": smoke, "book": book, "full": book if full is None else full}[name]
 
 

@@ -418,14 +418,14 @@ class Report(eqx.Module):
             "assumed      leak (tau) and origin of z: another leak or origin has other weights",
         ]
         if self.over_tau:
-            ratios, (numbers, modes) = list(self.over_tau), zip(*self.over_tau.values(), strict=True)
-            numbers, modes = [*numbers, law], [*modes, self.modes]
-            lines.append(
-                f"tau          from {min(ratios):g} to {max(ratios):g} times what was assumed: "
-                f"{min(numbers):.0f} to {max(numbers):.0f} numbers, {min(modes)} to {max(modes)} functions"
+            over = sorted((self.over_tau | {1.0: (law, self.modes)}).items())
+            ratios, numbers, modes = (
+                ", ".join(parts)
+                for parts in zip(*((f"{tau:g}", f"{x:.0f}", f"{k}") for tau, (x, k) in over), strict=True)
             )
+            lines.append(f"tau          {ratios} times the assumed: {numbers} numbers, {modes} functions")
         if self.added is not None:
-            lines.append(f"candidates   would add {self.rank * self.added} numbers")
+            lines.append(f"candidates   {self.added} functions more would be identified")
         return "\n".join(lines)
 
 
@@ -453,9 +453,10 @@ def report(
       given e, which hides the law as noise does, is counted as well.
     - `candidates`: `Steps` of an experiment that could be done, such as other inputs at the same states: what
       they would add to those at hand.
-    - `taus`: other time constants, relative to the one that the steps assume. A fit is made again with each,
-      as data do not choose among them, and the range is printed: $\kappa\tau$ in place of $\tau$ makes
-      $z+\kappa(Y-z)$ of Y. Each takes as long as the fit; () for none. `Steps` are counted as they are.
+    - `taus`: other time constants, relative to the one that the steps assume. A fit is made again with each
+      that is no shorter than a bin, as data do not choose among them, and what it counts is printed:
+      $\kappa\tau$ in place of $\tau$ makes $z+\kappa(Y-z)$ of Y. Each takes as long as the fit; () for none.
+      `Steps` are counted as they are.
 
     Copies of a step count as one, and steps whose residuals are correlated as fewer, the more of the noise
     these are; the spectrum is that of at most 4,000 explored states.
@@ -474,6 +475,8 @@ def report(
     ...
     """
     model = steps.maxent if isinstance(steps, Connector) else steps
+    if not isinstance(taus, Sequence):
+        raise TypeError(f"taus: expected ratios such as (0.5, 2.0), or () for none, got {taus!r}")
     taus = [checks.positive("taus", tau) for tau in taus]
     if isinstance(model, MaximumEntropy):
         if embedding is not None:
@@ -483,6 +486,11 @@ def report(
         taus = taus if len(model.evidence.power) > 1 else []
     else:
         taus = []
+        if embedding is None and not isinstance(steps, Steps):
+            raise TypeError(
+                "steps: expected lr.Steps, or a fit of lr.maxent or a Connector, got "
+                f"{type(steps).__name__}: lr.steps(latents, alpha=...)"
+            )
         if embedding is None:
             raise TypeError(
                 "embedding: expected the recorded neurons' lr.Embedding beside the steps, got None"

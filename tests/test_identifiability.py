@@ -397,7 +397,7 @@ def test_the_range_over_tau_is_that_of_fits_with_another():
             one = report(lr.maxent.fit(other, network.embedding), taus=())
         assert one.over_tau == {}
         assert (numbers, modes) == (pytest.approx(2 * one.degrees_of_freedom), one.modes)
-    assert "\ntau          from 0.5 to 2 times what was assumed: " in repr(found)
+    assert "\ntau          0.5, 1, 2 times what was assumed: " in repr(found)
     assert repr(found).count("\n") < 10
     with pytest.raises(ValueError, match="^taus: "):
         report(fit, taus=(-1.0,))
@@ -449,7 +449,7 @@ def test_inputs_open_dimensions():
     after = report(at(z, u), e, noise=0.1, size=1.0)
     both = report(at(np.tile(z, (2, 1)), np.concatenate([0 * u, u])), e, noise=0.1, size=1.0)
     assert before.added == both.modes - before.modes >= 3
-    assert f"would add {before.added} numbers" in repr(before)
+    assert f"{before.added} functions more would be identified" in repr(before)
     assert before.captured(np.asarray(e.m[:, 0])) > 0.99 > before.captured(np.asarray(e.m[:, 0]) ** 2)
     assert after.added is None and "candidates" not in repr(after)
 

@@ -119,10 +119,12 @@ def fitted(what: str, request):
         return request.getfixturevalue("state_space_fit")(80, 40)
     if what == "latents":
         return request.getfixturevalue("state_space_fit")(80, 40).latents
+    if what == "state-space model":
+        return request.getfixturevalue("state_space_fit")(80, 40).model
     return made(what)
 
 
-ALL = [*MADE, "Connector", "state space", "latents"]
+ALL = [*MADE, "Connector", "state space", "state-space model", "latents"]
 
 
 def same(one, other) -> None:

@@ -39,6 +39,9 @@ class Fold(eqx.Module):
     choice: Float[np.ndarray, " trial"] | None
     choice_inputs: Float[np.ndarray, " trial"] | None
 
+    def __repr__(self) -> str:
+        return f"Fold: {len(self.train):,} trials to fit, {len(self.test):,} to test\n{self.fit!r}"
+
 
 class Evaluation(eqx.Module):
     """Folds of a recording, made by `evaluate`, and their scores.

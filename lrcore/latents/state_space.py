@@ -58,6 +58,13 @@ class StateSpace(eqx.Module):
     bias: bool = eqx.field(static=True)
     same_start: bool = eqx.field(static=True)
 
+    def __repr__(self) -> str:
+        seen = "counts" if self.counted else "rates"
+        return (
+            f"StateSpace: {seen} of {len(self.d):,} neurons, rank {self.rank} and {len(self.a)} of nuisance; "
+            f"{len(self.n)} random units, alpha {self.alpha:.3g}, lag {self.lag}"
+        )
+
     @property
     def rank(self) -> int:
         """R, of the decision."""
