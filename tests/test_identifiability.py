@@ -397,7 +397,7 @@ def test_the_range_over_tau_is_that_of_fits_with_another():
             one = report(lr.maxent.fit(other, network.embedding), taus=())
         assert one.over_tau == {}
         assert (numbers, modes) == (pytest.approx(2 * one.degrees_of_freedom), one.modes)
-    assert "\ntau          0.5, 1, 2 times what was assumed: " in repr(found)
+    assert "\ntau          0.5, 1, 2 times the assumed: " in repr(found)
     assert repr(found).count("\n") < 10
     with pytest.raises(ValueError, match="^taus: "):
         report(fit, taus=(-1.0,))
