@@ -212,7 +212,7 @@ def null_space_partner(
         e = network.embedding
         return LowRankNetwork(e.m, n, e.b, e.d, activation=network.activation, tau=network.tau)
     # Nodes dense enough for the rates' poles at the outermost states.
-    found = spectrum(network, states, inputs, activation=activation, nodes=96 if network.width < 3 else None)
+    found = spectrum(network, states, inputs, activation=activation, nodes=120 if network.width < 3 else None)
     frequency = 1.5 * np.asarray(jax.random.normal(key, (network.width, network.rank)), float)
     # Along m in the gauge where it is white.
     frequency[: network.rank] = np.linalg.inv(white) @ frequency[: network.rank]
