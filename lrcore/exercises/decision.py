@@ -26,7 +26,7 @@ def ex_de_stop(answer):
             "the bound is reached at |n_R - n_L| = B, not beyond": share(bound, past=1.0),
             "it stops at either side: take the absolute value": np.mean((path >= bound).any(axis=1)),
         }
-        same(f"accuracy at a bound of {bound}", answer(steps.copy(), bound), share(bound), clues=clues)
+        same(f"accuracy at a bound of {bound}", answer(steps, bound), share(bound), clues=clues)
 
 
 def ex_de_kernel(answer):
@@ -93,17 +93,13 @@ def ex_de_end(answer):
     wanted = np.zeros_like(spikes)
     for s, n in enumerate(lengths):
         wanted[s, :n] = spikes[s, :n][::-1]
-    given = spikes.copy()
-    got = answer(given, lengths.copy())
-    if (given != spikes).any():
-        raise Wrong("the spikes that went in were changed: fill another array")
     clues = {
         "each trial ends at its own length: turn only the bins before it": spikes[:, ::-1],
         "the axis of time is the second": spikes[::-1],
         "the order of the neurons stays": spikes[:, :, ::-1],
         "nothing is turned": spikes,
     }
-    same("spikes from the end", got, wanted, clues=clues)
+    same("spikes from the end", answer(spikes, lengths), wanted, clues=clues)
 
 
 def ex_de_shuffle(answer):

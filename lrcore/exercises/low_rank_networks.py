@@ -4,7 +4,7 @@ import numpy as np
 
 from .. import systems
 from ..distributions import GaussianMixture
-from .judge import Wrong, same
+from .judge import Wrong, numbers, same
 
 
 def ex_gain(answer):
@@ -46,7 +46,7 @@ def ex_whiten(answer):
     """`whitening(m)`: any gauge in which the mean square of m is the identity."""
     m = np.random.default_rng(0).normal(size=(200, 3)) @ np.array([[1, 0, 0], [1, 2, 0], [0, 0.3, 0.5]]) + 0.5
     square = m.T @ m / len(m)
-    gauge = np.asarray(answer(m), float)
+    gauge = numbers("A", answer(m), shape=(3, 3))
     if gauge.shape != (3, 3):
         raise Wrong(f"A: expected the shape (3, 3) for three latents, got {gauge.shape}")
     if abs(np.linalg.det(gauge)) < 1e-9:

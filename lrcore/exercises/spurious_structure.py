@@ -25,7 +25,7 @@ def ex_sp_initial(answer):
         "remove the directions of the neurons, once": change - 2 * (change - wanted),
         "nothing is taken off": change,
     }
-    same("the free part", answer(rates.copy(), change.copy()), wanted, rtol=0, atol=0.01, clues=clues)
+    same("the free part", answer(rates, change), wanted, rtol=0, atol=0.01, clues=clues)
 
 
 def ex_sp_size(answer):
@@ -42,8 +42,7 @@ def ex_sp_size(answer):
             np.mean(x**2) for x in (seen @ (seen.T @ n), n - seen @ (seen.T @ n))
         ),
     }
-    got = np.asarray(answer(rates.copy(), n.copy()), float)
-    same("mean squares", got, (identified, free), rtol=0.03, clues=clues)
+    same("mean squares", answer(rates, n), (identified, free), rtol=0.03, clues=clues)
 
 
 def ex_sp_count(answer):

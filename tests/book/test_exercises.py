@@ -76,8 +76,54 @@ def test_wrong_things_are_said_in_one_line(capsys):
             assert not lr.book.check(label, answer)
             said = capsys.readouterr().out
             assert said.startswith(f"{label}: not yet. ") and said.count("\n") == 1, said
-    assert not lr.book.check("ex-gian", lambda: 1)
-    assert "did you mean 'ex-gain'" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("label", "said"),
+    [
+        ("ex-gian", "did you mean 'ex-gain'"),
+        ("EX-GAIN", "did you mean 'ex-gain'"),
+        ("ex_gain", "did you mean 'ex-gain'"),
+        ("ex-of-no-chapter", "that exercise has no check"),
+        (["ex-gain"], "got a list"),
+        ({}, "got a dict"),
+        (np.ones((3, 3)), "got a ndarray"),
+        (None, "got a NoneType"),
+    ],
+)
+def test_a_wrong_label_is_said_in_one_line(capsys, label, said):
+    assert not lr.book.check(label, lambda: 1)
+    printed = capsys.readouterr().out
+    assert said in printed and printed.count("\n") == 1
+
+
+def test_every_exercise_without_a_check_is_said_to_have_none():
+    for label in {label for chapter in CHAPTERS for label, *_ in parts(chapter)} - set(all_checks()):
+        with pytest.raises(ValueError, match="that exercise has no check"):
+            judge(label, lambda: 1)
+
+
+def test_an_answer_may_change_what_it_is_given():
+    def backwards(spikes, lengths):
+        for s, n in enumerate(lengths):
+            spikes[s, :n] = spikes[s, :n][::-1].copy()
+        lengths[:] = 0
+        return spikes
+
+    def rates_in_hz(spikes, lengths, bin_width):
+        lengths = lengths.astype(float)
+        lengths *= bin_width
+        spikes *= 2
+        return spikes.sum(axis=(0, 1)) / lengths.sum() / 2
+
+    assert not judge("ex-de-end", backwards)
+    assert not judge("ex-ten-units", rates_in_hz)
+    # A wrong one that turns what it is compared with: nothing is turned, and all of it is right in place.
+    assert judge("ex-de-end", lambda spikes, lengths: spikes)
+
+
+def test_an_answer_that_leaves_is_said_to_have_stopped():
+    assert judge("ex-gain", lambda *_: exit()).startswith("it stopped with SystemExit")
 
 
 @pytest.mark.parametrize(
@@ -91,6 +137,7 @@ def test_wrong_things_are_said_in_one_line(capsys):
         (np.array([3.0, 4.0]), "add nothing"),
         (None, "return"),
         ("two", "numbers"),
+        (np.array([1.0, 2.0 + 1j]), "imaginary"),
     ],
 )
 def test_what_is_wrong_is_said(got, said):
@@ -99,5 +146,9 @@ def test_what_is_wrong_is_said(got, said):
     same("x", [1.0, 2.0], np.array([1.0, 2.0]))
     with pytest.raises(Wrong, match="x: got 4, which is too large"):
         same("x", 4.0, 2.0)
+    for one in (2, [2.0], np.full((1, 1), 2.0), 2 + 0j):
+        same("x", one, 2.0)
+    with pytest.raises(Wrong, match="expected one number, got the shape"):
+        same("x", [2.0, 2.0], 2.0)
     with pytest.raises(Wrong, match="the other way round"):
         same("x", np.ones((3, 2)), np.ones((2, 3)))
