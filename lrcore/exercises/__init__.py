@@ -46,7 +46,7 @@ def judge(label, answer) -> str:
             f"label: expected that of an exercise, such as 'ex-gain', got a {type(label).__name__}"
         )
     if label not in checks:
-        near = difflib.get_close_matches(label.lower().replace("_", "-"), checks, n=1, cutoff=0.8)
+        near = difflib.get_close_matches(label.lower().replace("_", "-"), checks, n=1, cutoff=0.82)
         meant = f"did you mean {near[0]!r}?" if near else "that exercise has no check, or none has that name"
         raise ValueError(f"label: expected that of an exercise with a check, got {label[:60]!r}; {meant}")
     if answer is None or answer is Ellipsis:

@@ -16,7 +16,11 @@ def ex_gain(answer):
         covariance = np.block([[np.eye(2), overlap], [overlap.T, 4 * np.eye(2)]])
         return GaussianMixture(np.ones(1), np.zeros((1, 4)), covariance[None]).drift(z)
 
+    xi, weight = np.polynomial.hermite_e.hermegauss(96)
+    slope = 1 / np.cosh(np.multiply.outer(np.linalg.norm(z, axis=1), xi)) ** 2 @ weight / weight.sum()
     clues = {
+        "the formula is right, the quadrature too coarse where x is large: see hint 2": slope[:, None]
+        * (z @ overlap),
         "the overlap is transposed: z^T Sigma, not Sigma z": drift(overlap.T),
         "without the gain: the rate's slope falls as z grows": z @ overlap,
         "the leak -z belongs to dz/dt, not to F": drift(overlap) - z,
