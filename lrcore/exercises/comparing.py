@@ -22,7 +22,7 @@ def ex_co_check(answer):
         "the other order: one estimate first": (slope(s, 0), slope(s, s)),
         "divide by alpha: Y is the drift, not the step": (alpha * slope(s, s), alpha * slope(s, 0)),
     }
-    same("the slopes", answer(a, v, sd, alpha), (slope(s, s), slope(s, 0)), rtol=0, atol=0.02, clues=clues)
+    same("the slopes", answer(a, v, sd, alpha), (slope(s, s), slope(s, 0)), rtol=0.0, atol=0.02, clues=clues)
 
 
 def ex_co_permute(answer):

@@ -61,7 +61,7 @@ def ex_de_kernel(answer):
         ),
         "a penalty shrinks the weights: maximise the likelihood alone": fit(x, 1.0),
     }
-    same("beta", answer(clicks, lengths, choices, 3), right, rtol=0, atol=0.004, clues=clues)
+    same("beta", answer(clicks, lengths, choices, 3), right, rtol=0.0, atol=0.004, clues=clues)
 
 
 def ex_de_chance(answer):
@@ -82,7 +82,7 @@ def ex_de_chance(answer):
         "the share beyond the limit, not within": np.mean(np.abs(chance) <= 0.06),
     }
     share = answer(counts, choices, 0.06, 200)
-    same("share of neurons", share, np.mean(np.abs(chance) > 0.06), rtol=0, atol=0.04, clues=clues)
+    same("share of neurons", share, np.mean(np.abs(chance) > 0.06), rtol=0.0, atol=0.04, clues=clues)
 
 
 def ex_de_end(answer):
@@ -139,4 +139,4 @@ def ex_de_shuffle(answer):
         ),
     }
     got = numbers("gains", answer(recording, 1, 16)).mean()
-    same("mean of 16 gains for a width of 1", got, wanted, rtol=0, atol=0.025, clues=clues)
+    same("mean of 16 gains for a width of 1", got, wanted, rtol=0.0, atol=0.025, clues=clues)

@@ -53,25 +53,31 @@ def same(
     if not np.isfinite(answer).all():
         raise Wrong(f"{what}: {int((~np.isfinite(answer)).sum())} of {answer.size} are NaN or infinite")
     largest = float(np.abs(wanted).max(initial=0))
-    atol = 1e-3 * largest if atol is None else atol
-    if np.allclose(answer, wanted, rtol=rtol, atol=atol):
+    if close(answer, wanted, rtol, atol, wanted):
         return
     for clue, slip in (clues or {}).items():
-        slip = np.asarray(slip)
-        if slip.shape == answer.shape and np.allclose(answer, slip, rtol=rtol, atol=atol):
+        if np.shape(slip) == answer.shape and close(answer, slip, rtol, atol, wanted):
             raise Wrong(f"{what}: {clue}")
-    if np.allclose(answer, -wanted, rtol=rtol, atol=atol):
+    if close(answer, -wanted, rtol, atol, wanted):
         raise Wrong(f"{what}: the sign is the other one")
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = float(np.sum(answer * wanted) / np.sum(wanted**2))
     if answer.size == 1:  # of one number any other is a factor away
         more = "large" if float(answer.ravel()[0]) > float(wanted.ravel()[0]) else "small"
         raise Wrong(f"{what}: got {float(answer.ravel()[0]):.4g}, which is too {more}")
-    if math.isfinite(ratio) and ratio and np.allclose(answer, ratio * wanted, rtol=rtol, atol=atol):
+    if math.isfinite(ratio) and ratio and close(answer, ratio * wanted, rtol, atol, wanted):
         raise Wrong(f"{what}: right but for a factor of {ratio:.3g}")
     gap = np.abs(answer - wanted)
     at = np.unravel_index(gap.argmax(), gap.shape)
     raise Wrong(f"{what}: off by up to {gap.max():.3g}, where the largest is {largest:.3g}, at {_where(at)}")
+
+
+def close(answer, value, rtol: float, atol: float | None, wanted) -> bool:
+    """Whether an answer is a value, as far as `same` tells; `atol` is by default a thousandth of the largest
+    entry of the right one.
+    """
+    atol = 1e-3 * float(np.abs(wanted).max(initial=0)) if atol is None else atol
+    return np.allclose(answer, value, rtol=rtol, atol=atol)
 
 
 def numbers(what: str, got, kind: type = float, shape: tuple[int, ...] | None = None) -> np.ndarray:

@@ -74,7 +74,14 @@ def ex_nl_threshold(answer):
             "a number of states or nodes; count the singular values above the tolerance": len(right),
         }
         wanted = (right > tolerance * right[0]).sum()
-        same(f"modes above {tolerance:g}", answer(X, shares, tolerance), wanted, rtol=0, atol=0, clues=clues)
+        same(
+            f"modes above {tolerance:g}",
+            answer(X, shares, tolerance),
+            wanted,
+            rtol=0.0,
+            atol=0.0,
+            clues=clues,
+        )
 
 
 def ex_nl_odd(answer):
@@ -101,12 +108,12 @@ def ex_nl_odd(answer):
 
 def ex_nl_states(answer):
     """`most_modes(z)`: different states, up to their sign, without the origin."""
-    same("states 0.5, 1 and 2", answer(np.array([0.5, 1.0, 2.0])), 3, atol=0)
+    same("states 0.5, 1 and 2", answer(np.array([0.5, 1.0, 2.0])), 3, atol=0.0)
     for z, clue in (
         ([1.0, -1.0, 2.0], "the rates at z and -z are opposite, and one tells what the other does"),
         ([0.0, 1.0, 2.0], "at z = 0 all rates are 0"),
         ([1.0, 2.0, 1.0], "a state that was there before adds nothing"),
     ):
         name = f"states {z[0]:g}, {z[1]:g} and {z[2]:g}"
-        same(name, answer(np.array(z)), 2, atol=0, clues={clue: 3})
-    same("seven states", answer(np.array([0.5, -0.5, 2.0, 0.0, 1.5, 2.0, -3.0])), 4, atol=0)
+        same(name, answer(np.array(z)), 2, atol=0.0, clues={clue: 3})
+    same("seven states", answer(np.array([0.5, -0.5, 2.0, 0.0, 1.5, 2.0, -3.0])), 4, atol=0.0)

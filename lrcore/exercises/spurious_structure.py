@@ -25,7 +25,7 @@ def ex_sp_initial(answer):
         "remove the directions of the neurons, once": change - 2 * (change - wanted),
         "nothing is taken off": change,
     }
-    same("the free part", answer(rates, change), wanted, rtol=0, atol=0.01, clues=clues)
+    same("the free part", answer(rates, change), wanted, rtol=0.0, atol=0.01, clues=clues)
 
     def without(count):
         return change - seen[:, :count] @ (seen[:, :count].T @ change)
@@ -35,7 +35,7 @@ def ex_sp_initial(answer):
         "the tolerance is an argument, not always 1e-4": without(6),
     }
     got = answer(rates, change, 0.02)
-    same("the free part for a tolerance of 0.02", got, without(5), rtol=0, atol=0.01, clues=clues)
+    same("the free part for a tolerance of 0.02", got, without(5), rtol=0.0, atol=0.01, clues=clues)
 
 
 def ex_sp_size(answer):
@@ -72,7 +72,7 @@ def ex_sp_count(answer):
         "score the neurons that were left out, not those of the fit": score(one, 1, orders[0], True),
         "a mean over neurons, not a sum": 20 * wanted,
     }
-    same("one Gaussian", answer(one, 1), wanted, rtol=0, atol=0.5, clues=clues)
+    same("one Gaussian", answer(one, 1), wanted, rtol=0.0, atol=0.5, clues=clues)
     three = rng.permutation(np.repeat([[0, 0], [8, 0], [0, 8]], 60, axis=0) + rng.normal(size=(180, 2)))
     gain = answer(three, 3) - answer(three, 1)
     wanted = score(three, 3, np.arange(180)) - score(three, 1, np.arange(180))

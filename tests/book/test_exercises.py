@@ -1,6 +1,9 @@
 """Exercises of code have a stub, a check, two hints and a solution; a stub fails its check."""
 
+import ast
+import importlib
 import re
+from contextlib import suppress
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +13,7 @@ from common import CHAPTERS, NAMES
 
 import lrcore as lr
 from lrcore.exercises import all_checks, judge
-from lrcore.exercises.judge import Wrong, same
+from lrcore.exercises.judge import Wrong, close, same
 
 EXERCISE = re.compile(r"^```\{exercise\}.*?\n:label: (ex-[\w-]+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CELL = re.compile(
@@ -152,3 +155,43 @@ def test_what_is_wrong_is_said(got, said):
         same("x", [2.0, 2.0], 2.0)
     with pytest.raises(Wrong, match="the other way round"):
         same("x", np.ones((3, 2)), np.ones((2, 3)))
+
+
+def solved(chapter):
+    """Of each exercise with a check: its label, and the answer of its solution."""
+    text = chapter.read_text()
+    names = {"np": np, "jnp": jnp, "jax": jax, "jr": jax.random, "lr": lr}
+
+    def define(cells):  # functions and what they import; not what a chapter computes
+        for tags, code in cells:
+            if tags != "stub":
+                for part in ast.parse(code.split("---\n")[-1]).body:  # below its settings
+                    if isinstance(part, ast.FunctionDef | ast.Import | ast.ImportFrom):
+                        with suppress(NameError):  # a default that is computed
+                            exec(compile(ast.Module([part], []), chapter.name, "exec"), names)
+
+    define(CELL.findall(text.partition("## Exercises")[0]))
+    for label, _, solution in parts(chapter):
+        if cells := CELL.findall(solution):
+            define(cells)
+            answer = re.search(rf'assert lr\.book\.check\("{label}", (.*)\)$', solution, re.MULTILINE)[1]
+            yield label, eval(answer, names)
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=NAMES)
+def test_a_solution_is_right_and_no_clue_is_said_of_it(chapter, monkeypatch):
+    live = {}
+
+    def noting(what, got, wanted, *, rtol=1e-3, atol=None, clues=None):
+        same(what, got, wanted, rtol=rtol, atol=atol, clues=clues)
+        for clue, slip in (clues or {}).items():
+            dead = np.shape(slip) != np.shape(wanted) or close(slip, wanted, rtol, atol, wanted)
+            live[clue] = live.get(clue, False) or not dead
+
+    for label, answer in solved(chapter):
+        module = importlib.import_module(all_checks()[label].__module__)
+        monkeypatch.setattr(module, "same", noting)
+        with jax.numpy_rank_promotion("allow"):  # as in a notebook
+            assert not judge(label, answer), label
+        assert all(live.values()), f"{label}: {[clue for clue in live if not live[clue]]}"
+        live.clear()
