@@ -56,7 +56,8 @@ def same(
     if close(answer, wanted, rtol, atol, wanted):
         return
     for clue, slip in (clues or {}).items():
-        if np.shape(slip) == answer.shape and close(answer, slip, rtol, atol, wanted):
+        slip = np.asarray(slip)
+        if slip.shape == answer.shape and close(answer, slip, rtol, atol, wanted):
             raise Wrong(f"{what}: {clue}")
     if close(answer, -wanted, rtol, atol, wanted):
         raise Wrong(f"{what}: the sign is the other one")

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from common import CHAPTERS, NAMES
+from sklearn.mixture import GaussianMixture
 
 import lrcore as lr
 from lrcore.exercises import all_checks, judge
@@ -195,3 +196,55 @@ def test_a_solution_is_right_and_no_clue_is_said_of_it(chapter, monkeypatch):
             assert not judge(label, answer), label
         assert all(live.values()), f"{label}: {[clue for clue in live if not live[clue]]}"
         live.clear()
+
+
+def each(z, n, index):
+    return z[np.arange(len(n)), index]
+
+
+def with_derivative(overlap, z, nodes=96):
+    xi, w = np.polynomial.hermite_e.hermegauss(nodes)
+    slope = 1 - np.tanh(np.multiply.outer(np.linalg.norm(z, axis=1), xi)) ** 2
+    return (slope @ w / w.sum())[:, None] * (z @ overlap)
+
+
+def with_eigenvalues(rates, change, tolerance=1e-4):
+    values, seen = np.linalg.eigh(rates.T @ rates)
+    seen = seen[:, values > tolerance * values[-1]]
+    return change - seen @ (seen.T @ change)
+
+
+def information_criterion(n, count):
+    return -GaussianMixture(count, random_state=0).fit(n).aic(n) / 2 / len(n)
+
+
+@pytest.mark.parametrize(
+    ("label", "answer", "said"),
+    [
+        ("ex-gain", with_derivative, "see hint 2"),
+        (
+            "ex-ld-ar",
+            lambda m, v, g: np.sum(m[:, 1:] * m[:, :-1] + g * v[:, 1:]) / np.sum(m[:, :-1] ** 2 + v[:, :-1]),
+            "the variance of z_t",
+        ),
+        ("ex-ld-when", lambda z, n, b: each(z, n, np.where(n > b, n - 1 - b, n - 1)), "not its last"),
+        ("ex-ld-when", lambda z, n, b: each(z, n, (n - 1 - b) % n), "round"),
+        ("ex-sp-count", information_criterion, "left out"),
+        ("ex-sp-initial", with_eigenvalues, "tolerance squared"),
+        ("ex-sp-initial", lambda r, c, tolerance=0: with_eigenvalues(r, c, 1e-8), "is an argument"),
+        ("ex-de-shuffle", lambda r, w, k: 1e-3 * np.random.default_rng(0).normal(size=k), "width of 1"),
+        ("ex-nl-odd", lambda m: np.where(abs(m) > 8, m, 0.0), "zero"),
+        ("ex-nl-odd", lambda m: np.where(abs(m) > 8.5, abs(m) ** 3, m**3 - 3 * m), "even part"),
+        ("ex-nl-odd", lambda m: 1e-8 * (m**3 - 3 * m), ""),
+    ],
+)
+def test_slips_are_told_from_right_answers(label, answer, said):
+    assert said in (wrong := judge(label, answer)) and bool(wrong) == bool(said)
+
+
+@pytest.mark.parametrize("kind", [set, tuple, list, iter, np.array])
+def test_orders_may_come_in_any_kind(kind):
+    def orders(bias):
+        return kind([k for k in range(8) if abs(np.sin(bias + k * np.pi / 2)) > 1e-9])
+
+    assert not judge("ex-nl-sine", orders)
