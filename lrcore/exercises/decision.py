@@ -68,7 +68,7 @@ def ex_de_chance(answer):
     """`beyond_by_chance(counts, choices, limit, shuffles)`: neurons beyond the limit, choices shuffled."""
     rng = np.random.default_rng(7)
     choices = rng.integers(0, 2, 90)
-    counts = rng.poisson(3 + 4.0 * choices[:, None], (90, 60))
+    counts = rng.poisson(3 + 4.0 * choices[:, None] * (np.arange(60) < 40))  # a third is not selective
 
     def selectivities(choices):
         ranks, n1 = scipy.stats.rankdata(counts, axis=0)[choices == 1].sum(axis=0), choices.sum()
