@@ -58,7 +58,7 @@ class Verdict:
         pass
 
 
-def check(label: str, answer) -> Verdict:
+def check(label, answer) -> Verdict:
     """Say whether the answer to an exercise is right, and if not, what about it is wrong.
 
     **Arguments**

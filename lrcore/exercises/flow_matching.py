@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from .judge import same
+from .judge import numbers, same
 
 
 class _Turning:
@@ -55,7 +55,8 @@ def ex_tail(answer):
     clues["with its sign, but squared: one square root more"] = np.sign(x) * x**2 / scale
     clues["one is missing: e^(y^2) - 1"] = np.sign(y) * np.exp(y**2 / 2) / scale
     clues["y is the root of a logarithm: square it first"] = np.sign(y) * np.sqrt(np.expm1(np.abs(y))) / scale
-    same("x of eight y, in units of x", np.asarray(answer(y), float) / scale, np.sign(x), clues=clues)
+    x_got = numbers("x of eight y", answer(y), shape=y.shape)
+    same("x of eight y, in units of x", x_got / scale, np.sign(x), clues=clues)
 
 
 def ex_memory(answer):

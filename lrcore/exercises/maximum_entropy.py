@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .judge import same
+from .judge import numbers, same
 
 
 def ex_me_odd(answer):
@@ -55,8 +55,8 @@ def ex_me_covariance(answer):
     mean = answer(zeros((n, 2)), zeros((steps, 2)), X, Y, rho)
     same("draws of 0, which give the mean", mean, solve @ Y, clues=clues)
     # Draws are linear in prior and noise: what unit draws give says what the covariance is.
-    along = np.asarray(answer(np.eye(n), zeros((steps, n)), X, zeros((steps, n)), rho), float)
-    across = np.asarray(answer(zeros((n, steps)), np.eye(steps), X, zeros((steps, steps)), rho), float)
+    along = numbers("draws", answer(np.eye(n), zeros((steps, n)), X, zeros((steps, n)), rho))
+    across = numbers("draws", answer(zeros((n, steps)), np.eye(steps), X, zeros((steps, steps)), rho))
     kept, without_n, noise = np.eye(n) - solve @ X / n, np.eye(n) - solve @ X, rho * solve @ solve.T
     clues = {
         "the noise does not come in, and the draws vary too little": kept @ kept.T,

@@ -35,7 +35,7 @@ def ex_sd_norm(answer):
         "this is a^4: two more square roots": ratio**2,
         "the inverse: m is divided by a, and n multiplied": 1 / np.sqrt(ratio),
     }
-    same("the best factor", answer(m, n), np.sqrt(ratio), rtol=5e-3, atol=0, clues=clues)
+    same("the best factor", answer(m, n), np.sqrt(ratio), rtol=5e-3, atol=0.0, clues=clues)
 
 
 def ex_sd_softplus(answer):
