@@ -14,8 +14,9 @@ from .network import Embedding, LowRankNetwork
 from .turns import Pair
 
 BLUR = 0.05
-# An assignment of so many takes seconds.
+# An assignment of so many takes seconds, as does a linear programme of so many pairs.
 ASSIGNED = 2000
+PAIRS = 60_000
 
 
 def sinkhorn(x: ArrayLike, y: ArrayLike, *, blur: float | None = None) -> float:
@@ -24,10 +25,10 @@ def sinkhorn(x: ArrayLike, y: ArrayLike, *, blur: float | None = None) -> float:
     Cost $\frac12\|x-y\|^2$, $\varepsilon=$ `blur` squared,
     $S_\varepsilon(x,y)=W_\varepsilon(x,y)-\frac12W_\varepsilon(x,x)-\frac12W_\varepsilon(y,y)$.
     For N samples $|S_\varepsilon-\frac12W_2^2|\le\varepsilon\log N$. Where that is at most a hundredth of
-    $\frac12W_2^2$, as for tight clusters between which mass has to move, and an optimal assignment gives
-    that, it is what is returned: Sinkhorn's iterations would hardly get there. Else they are made, while
-    $\varepsilon$ falls from the largest cost to its own value, by a twentieth an iteration. Computed in
-    float64.
+    $\frac12W_2^2$, as for tight clusters between which mass has to move, and an optimal assignment or, of few
+    samples, a linear programme gives that, it is what is returned: Sinkhorn's iterations would hardly get
+    there. Else they are made, over-relaxed, while $\varepsilon$ falls from the largest cost to its own value,
+    by a twentieth an iteration. Computed in float64.
 
     **Arguments**
 
@@ -43,7 +44,8 @@ def sinkhorn(x: ArrayLike, y: ArrayLike, *, blur: float | None = None) -> float:
     `FloatingPointError` where the iterations do not converge and $\frac12W_2^2$ is not known within a
     twentieth to be the value; `ImportError` without ott-jax.
 
-    Source: Feydy et al. (2019), arXiv:1810.08278. The bound: the entropy of a plan is at most log N.
+    Source: Feydy et al. (2019), arXiv:1810.08278; over-relaxation: Thibault et al. (2021), Algorithms 14,
+    143. The bound: the entropy of a plan is at most log N.
 
     >>> import jax.numpy as jnp
     >>> x = jnp.linspace(0, 1, 50)[:, None]
@@ -54,7 +56,7 @@ def sinkhorn(x: ArrayLike, y: ArrayLike, *, blur: float | None = None) -> float:
     y = _cloud("y", y, sizes={"dim": x.shape[1]})
     spread = _spread(x, y)
     blur = BLUR * spread if blur is None else checks.positive("blur", blur)
-    exact, off = _assigned(x, y), blur**2 * np.log(max(len(x), len(y)))
+    exact, off = _exact(x, y), blur**2 * np.log(max(len(x), len(y)))
     if off <= 0.01 * exact:
         return exact
     shift = x.mean(axis=0) - y.mean(axis=0)
@@ -70,8 +72,8 @@ def sinkhorn(x: ArrayLike, y: ArrayLike, *, blur: float | None = None) -> float:
     raise FloatingPointError(
         f"blur: expected one at which Sinkhorn's iterations converge, got {blur:.3g} for samples that "
         f"spread over {spread:.3g} and reach {np.abs(np.concatenate([x, y])).max():.3g}: enlarge blur, "
-        f"take as many samples of both, at most {ASSIGNED}, bring the columns to like units, or look at the "
-        "farthest samples"
+        f"take at most {ASSIGNED} samples, as many of both, or at most {PAIRS} pairs of them, bring the "
+        "columns to like units, or look at the farthest samples"
     )
 
 
@@ -90,16 +92,29 @@ def _cloud(name: str, value, **options) -> Float[np.ndarray, "sample dim"]:
     return value
 
 
-def _assigned(x: Float[np.ndarray, "sample dim"], y: Float[np.ndarray, "other dim"]) -> float:
-    """Half the squared Wasserstein distance, by an optimal assignment of copies; 0 if it takes too many."""
-    from scipy.optimize import linear_sum_assignment
+def _exact(x: Float[np.ndarray, "sample dim"], y: Float[np.ndarray, "other dim"]) -> float:
+    """Half the squared Wasserstein distance, by an optimal assignment of copies or by a linear programme; 0
+    where both take too long.
+    """
+    from scipy.optimize import linear_sum_assignment, linprog
+    from scipy.sparse import eye_array, kron, vstack
     from scipy.spatial.distance import cdist
 
-    copies = np.lcm(len(x), len(y))
-    if copies > ASSIGNED:
+    n_x, n_y = len(x), len(y)
+    copies = np.lcm(n_x, n_y)
+    if copies > ASSIGNED and n_x * n_y > PAIRS:
         return 0.0
-    cost = cdist(*(np.repeat(c, copies // len(c), axis=0) for c in (x, y)), "sqeuclidean") / 2
-    return float(cost[linear_sum_assignment(cost)].mean())
+    cost = cdist(x, y, "sqeuclidean") / 2
+    if copies <= ASSIGNED:
+        cost = np.repeat(np.repeat(cost, copies // n_x, axis=0), copies // n_y, axis=1)
+        return float(cost[linear_sum_assignment(cost)].mean())
+    # What leaves every sample of x, and what comes to all of y but the last, which follows.
+    leaves, comes = kron(eye_array(n_x), np.ones((1, n_y))), kron(np.ones((1, n_x)), eye_array(n_y))
+    masses = np.repeat([1 / n_x, 1 / n_y], [n_x, n_y])[:-1]
+    # Tolerances are 1e-7 of a unit, so that it is a bound from below, where that is not lost in rounding.
+    unit = max(cost.min(axis=0).mean(), cost.min(axis=1).mean(), 1e-6 * cost.max()) or 1.0
+    found = linprog(cost.ravel() / unit, A_eq=vstack([leaves, comes]).tocsr()[:-1], b_eq=masses)
+    return float(found.fun * unit) if found.success and found.fun > 1e-4 else 0.0
 
 
 def _spread(x: Float[np.ndarray, "sample dim"], y: Float[np.ndarray, "other dim"]) -> float:
@@ -131,6 +146,7 @@ def _spread(x: Float[np.ndarray, "sample dim"], y: Float[np.ndarray, "other dim"
 @jax.jit
 def _sinkhorn(x, y, blur):
     from ott.geometry import costs, epsilon_scheduler, pointcloud
+    from ott.solvers.linear import acceleration
     from ott.tools import sinkhorn_divergence
 
     # ott's cost is |x - y|^2, twice ours, so that both epsilon and the value are.
@@ -143,7 +159,11 @@ def _sinkhorn(x, y, blur):
         y,
         cost_fn=costs.SqEuclidean(),
         epsilon=epsilon_scheduler.Epsilon(target, init=largest / target, decay=0.95),
-        solve_kwargs={"max_iterations": 5000, "threshold": 1e-3},
+        solve_kwargs={
+            "max_iterations": 5000,
+            "threshold": 1e-3,
+            "momentum": acceleration.Momentum(value=1.8),
+        },
     )
     return value / 2, jnp.stack(found.converged).all()
 
@@ -168,7 +188,7 @@ def dissimilarity(
     The value depends on the gauge of the latents: align first where the latents come from different fits. It
     is not symmetric.
 
-    **Raises** `ValueError` for different ranks, inputs or biases.
+    **Raises** `ValueError` for different ranks, inputs or biases; `TypeError` for what is no distribution.
 
     Source: Kim et al. (2026), arXiv:2603.26506, section 4, which writes $W_2^2$ and computes half of it.
 
@@ -210,7 +230,7 @@ def distance(
       not 0 but that of two samples: see `floor`.
 
     **Raises** `ValueError` for different ranks, inputs or biases, and a conditional mean that is NaN or
-    infinite.
+    infinite; `TypeError` for what is no distribution, such as a network.
 
     Source: D: Kim et al. (2026), arXiv:2603.26506, section 4; the minimum over the gauge and the symmetric
     form are ours.
@@ -241,6 +261,17 @@ def distance(
 
 
 def _comparable(p: ConnectivityDistribution, q: ConnectivityDistribution) -> None:
+    for name, one in (("p", p), ("q", q)):
+        if not isinstance(one, ConnectivityDistribution):
+            network = isinstance(one, LowRankNetwork)
+            raise TypeError(
+                f"{name}: expected a distribution of connectivity, got {type(one).__name__}: "
+                + (
+                    "take lr.distributions.Empirical(network) for it"
+                    if network
+                    else "fit one, or take lr.distributions.Empirical(lr.LowRankNetwork(m, n))"
+                )
+            )
     for name, word in (
         ("rank", "of the same rank"),
         ("n_inputs", "with as many inputs"),
@@ -252,7 +283,7 @@ def _comparable(p: ConnectivityDistribution, q: ConnectivityDistribution) -> Non
 
 
 def matrix(ps, qs, *, key: PRNGKeyArray, measure=distance, **options) -> Float[np.ndarray, "p q"]:
-    """`measure(p, q, key=..., **options)` of every pair, all with the same key.
+    """`measure(p, q, key=..., **options)` of every pair of the lists `ps` and `qs`, all with the same key.
 
     >>> import jax.random as jr
     >>> from lrcore import systems
@@ -260,6 +291,11 @@ def matrix(ps, qs, *, key: PRNGKeyArray, measure=distance, **options) -> Float[n
     >>> matrix(some, some, key=jr.key(0), measure=dissimilarity, n_neurons=100).shape
     (2, 2)
     """
+    for name, some in (("ps", ps), ("qs", qs)):
+        if not hasattr(some, "__len__"):
+            raise TypeError(
+                f"{name}: expected a list of distributions, got {type(some).__name__}: wrap it in a list"
+            )
     return np.array([[measure(p, q, key=key, **options) for q in qs] for p in ps])
 
 
@@ -292,7 +328,8 @@ def null(
     - `fit`: from an `Embedding` of recorded neurons to a distribution, on otherwise the same data.
     - `draws`: random divisions; of 20, the largest is about the 95th percentile.
 
-    **Raises** `ValueError` for fewer than four neurons.
+    **Raises** `ValueError` for fewer than four neurons; `TypeError` for a `fit` that returns None, and for
+    anything but an `Embedding`.
 
     Source: ours.
 
@@ -304,6 +341,11 @@ def null(
     >>> bool((null(fit, net.embedding, key=jr.key(1), draws=2, n_neurons=100) < 0.2).all())
     True
     """
+    if not isinstance(embedding, Embedding):
+        raise TypeError(
+            f"embedding: expected an Embedding, got {type(embedding).__name__}: take that of a network, or "
+            "lr.Embedding(m, b, d)"
+        )
     n = embedding.n_neurons
     if n < 4:
         raise ValueError(f"embedding: expected at least four neurons to divide, got {n}")
@@ -312,7 +354,12 @@ def null(
         order_key, distance_key = jr.split(one)
         order = np.asarray(jr.permutation(order_key, n))
         halves = [embedding.like(embedding.array[part]) for part in (order[: n // 2], order[n // 2 :])]
-        found.append(measure(*map(fit, halves), key=distance_key, **options))
+        fits = [fit(half) for half in halves]
+        if any(one is None for one in fits):
+            raise TypeError(
+                "fit: expected a function that returns a distribution, got None from it: return it"
+            )
+        found.append(measure(*fits, key=distance_key, **options))
     return np.array(found)
 
 
@@ -324,7 +371,7 @@ def lint_dissimilarity(p: LowRankNetwork, q: LowRankNetwork) -> float:
     with it most of what the weights do.
 
     **Raises** `ValueError` for networks of different size, and for weights that are all the same, as where n
-    is 0 or there is one neuron.
+    is 0 or there is one neuron; `TypeError` for distributions, from which to sample networks first.
 
     Source: Valente, Pillow & Ostojic (2022), NeurIPS 35.
 
@@ -334,6 +381,14 @@ def lint_dissimilarity(p: LowRankNetwork, q: LowRankNetwork) -> float:
     >>> abs(lint_dissimilarity(net, net)) < 1e-6
     True
     """
+    for name, one in (("p", p), ("q", q)):
+        if not isinstance(one, LowRankNetwork):
+            way = (
+                "sample it"
+                if isinstance(one, ConnectivityDistribution)
+                else "make one by lr.LowRankNetwork(m, n)"
+            )
+            raise TypeError(f"{name}: expected a LowRankNetwork, got {type(one).__name__}: {way}")
     if p.n_neurons != q.n_neurons:
         raise ValueError(f"expected networks of the same size, got {p.n_neurons} and {q.n_neurons} neurons")
     weights = []

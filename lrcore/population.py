@@ -157,8 +157,9 @@ def fit(
 
     **Returns** the density, and the record of the flows' training (None where none was trained).
 
-    **Raises** `ValueError` for an unknown kind; for coordinates that do not vary or depend linearly on
-    others; for a neuron so far from all others that it is an artefact; for flows of fewer neurons than ten or
+    **Raises** `ValueError` for an unknown kind; for no coordinates, or as few neurons as coordinates; for
+    coordinates beyond 1e30, or all within 1e-30; for such as do not vary or depend linearly on others; for
+    neurons so few and so far from all others that they are artefacts; for flows of fewer neurons than ten or
     twice the coordinates; for options with which no flow can be trained, whatever the kind.
 
     **Warns** where so few neurons are given to choose by: the density is then one Gaussian.
@@ -236,11 +237,13 @@ def named(name: str, kind: str) -> str:
 
 
 def together(name: str, x: np.ndarray) -> None:
-    r"""Refuse rows of (neuron, dim) that are so far from all others that no law with a variance has them.
+    r"""Refuse rows of (neuron, dim) that are far from all others, where nothing in the others points there.
 
-    Of sorted distances $r_1>r_2>\dots$ from the median of a column, those from $r_k$ on are artefacts where
+    Of sorted distances $r_1>r_2>\dots$ from the median of a column, the first k are refused where
     $r_k/r_{k+1}$ exceeds $r_{k+1}/\operatorname{median}(r)$ by a factor of 5, and more of few neurons: heavy
-    tails reach far as well, but not at one bound. One neuron in fifty, and at least one, is looked at.
+    tails reach far as well, but not at one bound. The farthest one in fifty, and at least two, are looked at,
+    in columns in which six or more differ from the median. A second kind of neuron that is so far away, and
+    so rare that it is among these, is refused as well: one column does not tell it from an artefact.
 
     >>> together("samples", np.append(np.random.default_rng(0).normal(size=200), 1e4)[:, None])
     Traceback (most recent call last):
@@ -251,31 +254,52 @@ def together(name: str, x: np.ndarray) -> None:
         away = np.abs(values - middle)
         # Where most are equal, the others have a scale of their own.
         gaps = np.sort(away[away > 0])[::-1]
-        if len(gaps) < 10:
+        if len(gaps) < 6:
             continue
-        most = max(len(gaps) // 50, 1)
+        most = max(len(gaps) // 50, 2)
         alone = gaps[:most] * np.median(gaps) > (5 + 1000 / len(gaps)) * gaps[1 : most + 1] ** 2
         if alone.any():
             count = int(np.flatnonzero(alone)[-1]) + 1
             rows = np.argsort(-away)[:count]
+            those = "that neuron, or mend its fit" if count == 1 else "those neurons, or mend their fits"
             raise ValueError(
                 f"{name}: expected neurons of one scale, got {values[rows[0]]:g} in column {column} of row "
                 f"{', '.join(map(str, rows))}, while all others are within {gaps[count]:g} of {middle:g}: "
-                "drop that neuron, or mend its fit"
+                f"drop {those}; of a second kind of neuron more are needed"
             )
 
 
 def _whitening(x) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and a root of the covariance; refuses coordinates that depend linearly on others."""
+    """Mean and a root of the covariance; refuses coordinates that depend linearly on others, too few neurons
+    to tell, and units too large or too small for float32.
+    """
+    n, dim = x.shape
+    if not dim:
+        raise ValueError(
+            f"samples: expected at least one coordinate, got shape {x.shape}: check what was selected"
+        )
+    if n <= dim:
+        raise ValueError(
+            f"samples: expected more neurons than coordinates, at least {dim + 1} of {dim}, got {n}: give "
+            "more neurons, or fewer coordinates"
+        )
+    largest = np.abs(x).max(axis=0)
+    wrong = (largest > 1e30) | ((largest > 0) & (largest < 1e-30))
+    if wrong.any():
+        column = int(np.flatnonzero(wrong)[0])
+        raise ValueError(
+            f"samples: expected coordinates between 1e-30 and 1e30 in size, which float32 can hold, got at "
+            f"most {largest[column]:.3g} in column {column}: take another unit"
+        )
     shift, spread = x.mean(axis=0), x.std(axis=0)
-    scaled = (x - shift) / np.where(spread > 0, spread, 1) / np.sqrt(max(len(x), 1))
+    scaled = (x - shift) / np.where(spread > 0, spread, 1) / np.sqrt(n)
     # The rounding of float32 hides a dependence.
     blur = 1e-7 * np.max(np.abs(x) / np.where(spread > 0, spread, 1), initial=0)
     rank = np.linalg.matrix_rank(scaled, tol=1e-6 + blur)
-    if len(x) <= x.shape[1] or rank < x.shape[1]:
+    if rank < dim:
         raise ValueError(
-            f"samples: expected linearly independent coordinates, got {x.shape[1]} of rank {rank} among "
-            f"{len(x)} neurons: drop the dependent ones, which have no density"
+            f"samples: expected linearly independent coordinates, got {dim} of rank {rank} among "
+            f"{n} neurons: drop the dependent ones, which have no density"
         )
     return shift, np.linalg.cholesky(np.cov(x.T).reshape(2 * x.shape[1:]))
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
+import jaxtyping
 import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
@@ -111,14 +112,57 @@ def test_sinkhorn_of_single_samples():
     assert compare.sinkhorn([[1.0, 2.0]], [[1.0, 2.0]]) == pytest.approx(0, abs=1e-12)
 
 
-def test_sinkhorn_of_a_blur_too_small_is_an_assignment_or_refused():
+def unequal(name):
+    """Clouds of sizes whose copies are too many to assign."""
+    rng = np.random.default_rng(1)
+    if name == "gaussian":
+        return rng.normal(size=(100, 2)), rng.normal(size=(101, 2))
+    if name == "few":
+        return rng.normal(size=(43, 2)), rng.normal(size=(47, 2))
+    if name == "tails":
+        return rng.standard_t(2, size=(100, 2)), rng.standard_t(2, size=(101, 2))
+    shares = [np.arange(n)[:, None] < k for n, k in ((100, 47), (99, 53))]
+    return [10 * share * [1, 0] + 1e-3 * rng.normal(size=(len(share), 2)) for share in shares]
+
+
+@pytest.mark.parametrize("name", ["gaussian", "few", "tails", "clusters"])
+def test_sinkhorn_of_clouds_of_unequal_sizes(name):
+    """Against the optimal transport, which is an assignment of copies."""
+    x, y = unequal(name)
+    copies = [np.repeat(c, np.lcm(len(x), len(y)) // len(c), axis=0) for c in (x, y)]
+    exact = compare._exact(x, y)
+    if len(copies[0]) < 3000:
+        assert exact == pytest.approx(assigned(*copies), rel=1e-9)
+    assert compare.sinkhorn(x, y) == pytest.approx(exact, rel=0.02)
+    assert compare.sinkhorn(100 * x, 100 * y) == pytest.approx(1e4 * exact, rel=0.02)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-3])
+def test_the_linear_programme_is_the_assignment(monkeypatch, scale):
+    rng = np.random.default_rng(0)
+    shares = [np.arange(n)[:, None] < k for n, k in ((60, 30), (80, 41))]
+    x, y = [10 * share * [1, 0] + scale * rng.normal(size=(len(share), 2)) for share in shares]
+    exact = compare._exact(x, y)
+    assert exact == pytest.approx(assigned(np.repeat(x, 4, axis=0), np.repeat(y, 3, axis=0)))
+    monkeypatch.setattr(compare, "ASSIGNED", 0)
+    assert compare._exact(x, y) == pytest.approx(exact, rel=1e-6)
+    # A value that the tolerance of the programme would drown is none.
+    same = np.concatenate([x, x])
+    assert compare._exact(x, same) == 0
+
+
+def test_sinkhorn_of_a_blur_too_small_is_exact_or_refused(monkeypatch):
     rng = np.random.default_rng(0)
     x, y = 100 * rng.normal(size=(2, 60, 2))
     assert compare.sinkhorn(x, y, blur=1e-3) == pytest.approx(assigned(x, y), rel=1e-6)
+    more = np.concatenate([y, y[:7] + 1])
+    assert compare.sinkhorn(x, more, blur=1e-3) == pytest.approx(compare._exact(x, more), rel=1e-6)
+    # As of larger clouds.
+    monkeypatch.setattr(compare, "PAIRS", 1000)
     with pytest.raises(
         FloatingPointError, match="^blur: expected one at which .* got 0.001 for samples that"
     ):
-        compare.sinkhorn(x, np.concatenate([y, y[:7] + 1]), blur=1e-3)
+        compare.sinkhorn(x, more, blur=1e-3)
 
 
 def test_dissimilarity_adds_both_terms():
@@ -413,6 +457,50 @@ def test_bad_input_is_refused(case):
     call, words = BAD[case]
     with pytest.raises(ValueError, match=words):
         call()
+
+
+NO_DISTRIBUTIONS = {
+    "a network": (
+        lambda: compare.distance(lr.systems.ring(), network(), key=jr.key(0)),
+        "^q: expected a distribution of connectivity, got LowRankNetwork: take lr.distributions.Empirical",
+    ),
+    "an array": (
+        lambda: compare.distance(np.eye(3), lr.systems.ring(), key=jr.key(0)),
+        "^p: expected a distribution of connectivity, got ndarray: fit one",
+    ),
+    "a dissimilarity of networks": (
+        lambda: compare.dissimilarity(network(), network(), key=jr.key(0)),
+        "^p: expected a distribution of connectivity, got LowRankNetwork",
+    ),
+    "sorted weights of distributions": (
+        lambda: compare.lint_dissimilarity(network(), lr.systems.ring()),
+        "^q: expected a LowRankNetwork, got GaussianMixture: sample it",
+    ),
+    "a fit without a return": (
+        lambda: compare.null(lambda e: None, network().embedding, key=jr.key(0)),
+        "^fit: expected a function that returns a distribution, got None",
+    ),
+    "halves of a network": (
+        lambda: compare.null(lambda e: lr.systems.ring(), network(), key=jr.key(0)),
+        "^embedding: expected an Embedding, got LowRankNetwork: ",
+    ),
+    "single distributions": (
+        lambda: compare.matrix([lr.systems.ring()], lr.systems.ring(), key=jr.key(0)),
+        "^qs: expected a list of distributions, got GaussianMixture: wrap it in a list",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NO_DISTRIBUTIONS)
+def test_what_is_no_distribution_is_refused(case):
+    call, words = NO_DISTRIBUTIONS[case]
+    # As outside of the tests, where no type checker stands before.
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        with pytest.raises(TypeError, match=words):
+            call()
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def test_distances_are_plain_numbers():

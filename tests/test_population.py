@@ -207,6 +207,8 @@ def test_the_choice_is_the_same_in_any_unit():
 ARTEFACTS = {
     "one": ({2000: 1e4}, r"got 10000 in column 1 of row 2000, while all others are within \d\.\d+ of"),
     "of few": ({20: -1e3}, "got -1000 in column 1 of row 20, while"),
+    "one of nine": ({8: 1e3}, "got 1000 in column 1 of row 8, while"),
+    "a pair": ({30: 1e4, 61: 1e4}, r"got 10000 in column 1 of row (30, 61|61, 30), while .*drop those"),
     "two": ({500: 1e6, 0: 2e6}, r"got 2e\+06 in column 1 of row 0, 500, while"),
 }
 
@@ -222,7 +224,7 @@ def test_artefacts_are_named(case, kind):
         fit(x, kind=kind)
 
 
-@pytest.mark.parametrize("n", [20, 50, 200, 1000, 5000])
+@pytest.mark.parametrize("n", [12, 20, 50, 200, 1000, 5000])
 def test_heavy_tails_are_no_artefacts(n):
     for seed in range(100):
         rng = np.random.default_rng(seed)
@@ -239,6 +241,14 @@ def test_heavy_tails_are_no_artefacts(n):
             np.ones((n, 2)),
         ):
             population.together("x", x)
+
+
+def test_a_second_kind_of_neuron_needs_more_than_one_in_fifty():
+    x = np.random.default_rng(0).normal(size=(200, 2))
+    x[:6] += 1000
+    population.together("x", x)
+    with pytest.raises(ValueError, match="of a second kind of neuron more are needed$"):
+        population.together("x", x[4:])
 
 
 @pytest.mark.parametrize("kind", ["best", *population.KINDS])
@@ -285,6 +295,14 @@ def test_bad_input_is_refused():
         fit(np.concatenate([x, x[:, :1]], axis=1), kind="gaussian")
     with pytest.raises(ValueError, match="^samples: .* got 2 of rank 1 among 60 neurons: drop"):
         fit(x * [1, 0] + [0, 3], kind="mixture")
-    with pytest.raises(ValueError, match="^samples: expected linearly independent .* among 2 neurons"):
-        fit(x[:2], kind="gaussian")
+    for n in (0, 1, 2):
+        with pytest.raises(
+            ValueError, match=f"^samples: expected more .* at least 3 of 2, got {n}: give more"
+        ):
+            fit(x[:n], kind="gaussian")
+    with pytest.raises(ValueError, match="^samples: expected at least one coordinate, got shape .60, 0."):
+        fit(x[:, :0])
+    for unit in (1e200, 1e-200):
+        with pytest.raises(ValueError, match="^samples: expected coordinates between .* take another unit"):
+            fit(unit * x, kind="gaussian")
     assert jnp.isfinite(found.log_prob(x)).all()
