@@ -209,6 +209,18 @@ def fraction(name: str, value) -> float:
     return number
 
 
+def share(name: str, value) -> float:
+    """Check a number in (0, 1), such as what is held out.
+
+    >>> share("held_out", 1)
+    Traceback (most recent call last):
+    ValueError: held_out: expected a fraction between 0 and 1, got 1
+    """
+    if positive(name, value) >= 1:
+        raise ValueError(f"{name}: expected a fraction between 0 and 1, got {value}")
+    return float(value)
+
+
 def root(name: str, value, rank: int):
     """A root (rank, rank) of a covariance: given as one, or by a standard deviation for every coordinate.
 

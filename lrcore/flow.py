@@ -178,9 +178,7 @@ class Flow(Module):
         if n < 10:
             raise ValueError(f"samples: expected at least 10, got {n}")
         noise = checks.positive("noise", noise, zero=True)
-        held_out = checks.positive("held_out", held_out)
-        if held_out >= 1:
-            raise ValueError(f"held_out: expected a fraction between 0 and 1, got {held_out}")
+        held_out = checks.share("held_out", held_out)
         condition_dim = 0
         if condition is not None:
             condition = floats(

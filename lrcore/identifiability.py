@@ -541,10 +541,8 @@ def report(
     for tau in taus:
         # Bins longer than tau are no Euler steps.
         if steps.alpha <= tau:
-            y = steps.z + tau * (steps.y - steps.z)
-            other = Steps(steps.z, steps.u, y, steps.trial, alpha=steps.alpha / tau, copies=steps.copies)
-            given = None if noise is None else tau * scale
-            one = report(_quietly(other, embedding, activation), noise=given, size=size, taus=())
+            other = _quietly(steps.with_tau(tau), embedding, activation)
+            one = report(other, noise=None if noise is None else tau * scale, size=size, taus=())
             over_tau[tau] = one.rank * one.degrees_of_freedom, one.modes
     counts = tuple(count(one) for one in informations)
     about = (words, about, added, over_tau)

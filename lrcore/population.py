@@ -10,7 +10,6 @@ import jax.random as jr
 import numpy as np
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, PRNGKeyArray
-from scipy.special import expit, logit
 
 from . import checks, optimize
 from .checks import ArrayLike, floats
@@ -174,8 +173,7 @@ def fit(
     x = np.asarray(checks.array("samples", samples, ("neuron", "dim")), float)
     kind = named("kind", kind)
     n, dim = x.shape
-    if checks.positive("held_out", held_out) >= 1:
-        raise ValueError(f"held_out: expected a fraction between 0 and 1, got {held_out}")
+    held_out = checks.share("held_out", held_out)
     noise = checks.positive("noise", noise, zero=True)
     network = {"width": checks.count("width", width), "depth": checks.count("depth", depth)}
     options |= {
@@ -185,7 +183,8 @@ def fit(
         "margin": margin,
     }
     optimize.checked(**options)
-    shift, root = _whitening(x)
+    _independent(x)
+    shift, root = _white(x)
     together("samples", x)
     y = np.linalg.solve(root, (x - shift).T).T
     least = max(10, 2 * dim)
@@ -201,15 +200,18 @@ def fit(
     fold_key, flow_key = jr.split(key)
     folds = min(max(round(1 / held_out), 2), n)
     fold = np.asarray(jr.permutation(fold_key, n)) % folds
-    shape = _shape(y) if kind in ("best", "mixture") else (1, "full")
+    one = _model(y, 1, "full")
+    chosen = _likely(y, one) if kind in ("best", "mixture") else one
     flow, means, roots, share, record, scores = None, [], [], 1.0, None, {}
     if kind in ("best", "flow"):
         (flow, means, roots), record = _flows(y, fold, noise, network, flow_key, **options)
         logs = {name: np.empty(n) for name in ("gaussian", "mixture", "flow")}
         for number, part in enumerate(zip(flow, means, roots, strict=True)):
             seen, new = y[fold != number], y[fold == number]
-            logs["gaussian"][fold == number] = _model(seen, 1, "full").score_samples(new)
-            logs["mixture"][fold == number] = _model(seen, *shape).score_samples(new)
+            single = _model(seen, 1, "full")
+            several = single if chosen is one else _model(seen, chosen.n_components, chosen.covariance_type)
+            logs["gaussian"][fold == number] = single.score_samples(new)
+            logs["mixture"][fold == number] = several.score_samples(new)
             logs["flow"][fold == number] = _of_flow(*part, jnp.asarray(new, jnp.float32))
         share = _share(logs["flow"], logs["gaussian"])
         both = logs["flow"] + np.log1p(-share), logs["gaussian"] + np.log(share)
@@ -219,7 +221,7 @@ def fit(
             scores = {name: float(log.mean() - volume) for name, log in logs.items()}
             # Of those within a hundredth of a nat the simplest.
             kind = max(logs, key=lambda name: round(float(logs[name].mean()), 2))
-    mixture = _gaussians(y, *(shape if kind == "mixture" else (1, "full")))
+    mixture = _gaussians(chosen if kind == "mixture" else one)
     if kind == "flow":
         parts = (jnp.full(folds, (1 - share) / folds), means, roots), (share * mixture[0], *mixture[1:])
         mixture = map(jnp.concatenate, zip(*parts, strict=True))
@@ -269,9 +271,9 @@ def together(name: str, x: np.ndarray) -> None:
             )
 
 
-def _whitening(x) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and a root of the covariance; refuses coordinates that depend linearly on others, too few neurons
-    to tell, and units too large or too small for float32.
+def _independent(x) -> None:
+    """Refuse coordinates that depend linearly on others, too few neurons to tell, and units too large or too
+    small for float32.
     """
     n, dim = x.shape
     if not dim:
@@ -301,19 +303,20 @@ def _whitening(x) -> tuple[np.ndarray, np.ndarray]:
             f"samples: expected linearly independent coordinates, got {dim} of rank {rank} among "
             f"{n} neurons: drop the dependent ones, which have no density"
         )
-    return shift, np.linalg.cholesky(np.cov(x.T).reshape(2 * x.shape[1:]))
 
 
-def _white(y) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and a root of the covariance of a fold, in which a coordinate may be constant."""
-    covariance = np.cov(y.T).reshape(2 * y.shape[1:]) + _LEAST * np.eye(y.shape[1])
-    return y.mean(axis=0), np.linalg.cholesky(covariance)
+def _white(x, least: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and a root of the covariance, with `least` added to variances."""
+    covariance = np.cov(x.T).reshape(2 * x.shape[1:]) + least * np.eye(x.shape[1])
+    return x.mean(axis=0), np.linalg.cholesky(covariance)
 
 
 def _share(flow, gaussian) -> float:
     """The weight of a Gaussian beside flows under which left-out neurons are most likely, by their
     log-densities (neuron,). Where flows are wrong there are no neurons to tell: some more are the Gaussian's.
     """
+    from scipy.special import expit, logit
+
     share = 0.5
     for _ in range(100):
         its = expit(gaussian - flow + logit(share)).sum()
@@ -321,21 +324,22 @@ def _share(flow, gaussian) -> float:
     return min(share, 1 - 1e-6)
 
 
-def _shape(y) -> tuple[int, str]:
-    """Number of components and form of the covariances of the mixture with the least BIC."""
-    best = (np.inf, 1, "full")
+def _likely(y, one):
+    """The mixture with the least BIC, of `one` component and of more, with covariances of either form."""
+    best = (np.inf, 0)
     for form in ("full", "tied"):
         found = []
         for count in range(1, _MOST + 1):
             # Each component needs neurons of its own.
             if count > 1 and len(y) < 5 * count * (y.shape[1] + 1):
                 break
-            found.append((_model(y, count, form).bic(y), count, form))
+            model = one if (count, form) == (1, "full") else _model(y, count, form)
+            found.append((model.bic(y), count, form, model))
             # More components that do not help are seldom followed by some that do.
             if count - min(found)[1] == 3:
                 break
         best = min(best, *found)
-    return best[1:]
+    return best[-1]
 
 
 def _model(y, count: int, form: str):
@@ -345,10 +349,10 @@ def _model(y, count: int, form: str):
     return model.fit(y)
 
 
-def _gaussians(y, count: int, form: str) -> tuple[Array, Array, Array]:
-    """Weights, means and roots of a mixture with so many components."""
-    model = _model(y, count, form)
-    roots = np.broadcast_to(np.linalg.cholesky(model.covariances_), (count, *2 * y.shape[1:]))
+def _gaussians(model) -> tuple[Array, Array, Array]:
+    """Weights, means and roots of a mixture."""
+    count, dim = model.means_.shape
+    roots = np.broadcast_to(np.linalg.cholesky(model.covariances_), (count, dim, dim))
     weights, means, roots = (jnp.asarray(part, jnp.float32) for part in (model.weights_, model.means_, roots))
     return weights, means, roots
 
@@ -358,7 +362,8 @@ def _flows(y, fold, noise: float, network: dict, key, *, batch_size: int, **opti
     the record of the training.
     """
     folds, dim = int(fold.max()) + 1, y.shape[1]
-    white = [_white(y[fold != number]) for number in range(folds)]
+    # Within a fold a coordinate may be constant.
+    white = [_white(y[fold != number], _LEAST) for number in range(folds)]
     own = [np.linalg.solve(root, (y - mean).T).T for mean, root in white]
     seen = [part[fold != number] for number, part in enumerate(own)]
     new = [part[fold == number] for number, part in enumerate(own)]

@@ -133,6 +133,19 @@ class Steps(eqx.Module):
             )
         return self._at(np.flatnonzero(np.isin(self.trial, chosen)))
 
+    def with_tau(self, ratio: float) -> "Steps":
+        r"""The same velocities with another time constant, `ratio` $\kappa$ times the one that was assumed:
+        $z+\kappa(Y-z)$ in the place of Y.
+
+        **Raises** `ValueError` for one that is shorter than a bin, as `alpha` would exceed 1.
+
+        >>> steps(np.zeros((3, 11, 1)), alpha=0.1).with_tau(0.5).alpha
+        0.2
+        """
+        ratio = checks.positive("ratio", ratio)
+        y = self.z + ratio * (self.y - self.z)
+        return Steps(self.z, self.u, y, self.trial, alpha=self.alpha / ratio, copies=self.copies)
+
     @classmethod
     def concatenate(cls, parts: Sequence["Steps"]) -> "Steps":
         """Steps of several recordings in the same coordinates, one after another; their trials are numbered

@@ -43,6 +43,9 @@ def candidates(
     rank = p[0].shape[1]
     if rank == 1:
         return np.array([[[1.0]], [[-1.0]]])
+    # g in the unit of m, the same one for both.
+    size = np.sqrt((np.mean(p[1] ** 2) + np.mean(q[1] ** 2)) / 2) or 1.0
+    p, q = ((m, g / size, fixed) for m, g, fixed in (p, q))
     agree = _moments(p, q)
     # A thousand at rank 8; fewer where a step is more work.
     count = min(1000, 100 * rank**2, 20 + 4_000_000 // rank**4)
@@ -120,9 +123,8 @@ def _moments(p: Neurons, q: Neurons) -> Callable:
     lengths, $m\cdot g$, b and d), $\mathbb E\,x_ix_jx_k$, and $\mathbb E\,m_im_jm_km_l$.
     """
     rank = p[0].shape[1]
-    size = np.sqrt((np.mean(p[1] ** 2) + np.mean(q[1] ** 2)) / 2) or 1.0
     pairs = []
-    for (a, of_a), (b, of_b) in zip(_tensors(*p, size), _tensors(*q, size), strict=True):
+    for (a, of_a), (b, of_b) in zip(_tensors(*p), _tensors(*q), strict=True):
         weight = 1 / np.sqrt(of_a + of_b + 1e-12)
         pairs.append([weight.reshape(-1, *[1] * (x.ndim - 1)) * x for x in (a, b)])
 
@@ -152,10 +154,10 @@ def _moments(p: Neurons, q: Neurons) -> Callable:
     return agree
 
 
-def _tensors(m, g, fixed, size: float) -> list:
+def _tensors(m, g, fixed) -> list:
     """Moments (channel, rank, ..., rank), and the mean square error of an entry of each channel."""
     n, rank = m.shape
-    x = np.stack([m, g / size], axis=1)
+    x = np.stack([m, g], axis=1)
     mean = x.mean(axis=0)
     x = x - mean
     # What is far out is brought nearer, which goes along with turns: moments of heavy tails are mostly noise.
@@ -195,8 +197,7 @@ def _by_kernel(
 ) -> Float[np.ndarray, "turn rank rank"]:
     """Turns of the largest mean kernel, the best first."""
     rank = p[0].shape[1]
-    size = np.sqrt((np.mean(p[1] ** 2) + np.mean(q[1] ** 2)) / 2) or 1.0
-    turning = [np.stack([m, g / size]) for m, g, _ in (p, q)]
+    turning = [np.stack([m, g]) for m, g, _ in (p, q)]
     fixed = [p[2], q[2]]
     norms = [(x**2).sum(axis=(0, 2)) for x in turning]
 

@@ -39,9 +39,14 @@ def test_import_leaves_the_slow_ones_for_later():
 # --- the house: who imports whom
 
 HOUSE = Path(lr.__file__).parent
-WINGS = {"recording": set(), "latents": {"recording"}, "training": {"recording"}}
-# Figures are of whatever there is.
-DRAWS_ALL = {"lrcore.plots"}
+WINGS = {
+    "recording": set(),
+    "latents": {"recording"},
+    "training": {"recording"},
+    "exercises": {"recording"},
+}
+# Figures and exercises are of whatever there is; so no other module needs these two.
+LAST = {"lrcore.plots", "lrcore.book"}
 
 
 def _name(file: Path) -> str:
@@ -112,7 +117,7 @@ def test_every_file_is_seen():
 
 @pytest.mark.parametrize("name", [name for name in FILES if _wing(name) is None and name != "lrcore"])
 def test_the_core_imports_no_wing(name):
-    allowed = set(WINGS) if name in DRAWS_ALL else set()
+    allowed = set(WINGS) if name in LAST else set()
     assert {_wing(other) for other in IMPORTS[name]} - {None} <= allowed
     # Nor itself by its outside, which imports everything.
     assert "lrcore" not in IMPORTS[name]
@@ -124,7 +129,11 @@ def test_wings_import_the_core_and_each_other_one_way(wing):
     assert mine
     others = {_wing(other) for name in mine for other in IMPORTS[name]} - {None, wing}
     assert others <= WINGS[wing]
-    assert not any("lrcore" in IMPORTS[name] or "lrcore.plots" in IMPORTS[name] for name in mine)
+    assert not any("lrcore" in IMPORTS[name] for name in mine)
+
+
+def test_figures_and_exercises_come_last():
+    assert not any(IMPORTS[name] & LAST for name in FILES.keys() - {"lrcore"})
 
 
 LISTS = {name for name, file in FILES.items() if file.stem == "__init__"}

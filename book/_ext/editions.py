@@ -33,10 +33,7 @@ class Editions(Notebooks):
 
     def write_doc(self, docname: str, doctree: nodes.document) -> None:
         name = PurePosixPath(docname).name
-        for edition, answers, self.note in (
-            ("student", "absent", STUDENT),
-            ("instructor", "open", INSTRUCTOR),
-        ):
+        for edition, answers, self.note in EDITIONS:
             made = self.chapter(docname, doctree, answers)
             if made and self.teaching and edition == "instructor":
                 self.teaching.annotate(made, name)

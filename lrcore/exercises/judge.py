@@ -61,11 +61,11 @@ def same(
             raise Wrong(f"{what}: {clue}")
     if close(answer, -wanted, rtol, atol, wanted):
         raise Wrong(f"{what}: the sign is the other one")
+    if answer.size == 1:  # of one number any other is a factor away
+        more = "large" if answer.item() > wanted.item() else "small"
+        raise Wrong(f"{what}: got {answer.item():.4g}, which is too {more}")
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = float(np.sum(answer * wanted) / np.sum(wanted**2))
-    if answer.size == 1:  # of one number any other is a factor away
-        more = "large" if float(answer.ravel()[0]) > float(wanted.ravel()[0]) else "small"
-        raise Wrong(f"{what}: got {float(answer.ravel()[0]):.4g}, which is too {more}")
     if math.isfinite(ratio) and ratio and close(answer, ratio * wanted, rtol, atol, wanted):
         raise Wrong(f"{what}: right but for a factor of {ratio:.3g}")
     gap = np.abs(answer - wanted)
