@@ -2,6 +2,8 @@ r"""What measured drift says of the law of connectivity, of this one network, an
 likelihood.
 """
 
+from typing import NamedTuple
+
 import equinox as eqx
 import numpy as np
 from jaxtyping import Float
@@ -172,7 +174,7 @@ def of_ridge(modes: Modes, ridge: float) -> Evidence:
     return Evidence(*numbers, np.ones(rank), np.eye(rank))
 
 
-class _Target(eqx.Module):
+class _Target(NamedTuple):  # not a Module, whose attributes take longer to find than these sums take
     """The log posterior of (log a, p, log sigma^2, log s^2, log r), in units of the drift's power and of the
     first mode.
     """
@@ -208,8 +210,8 @@ class _Target(eqx.Module):
         value = 0.5 * ((np.log(total) + fit).sum(axis=(-1, -2)) + beyond)
         return value, law, network, others, noise, (1 - fit) / total
 
-    def slope(self, x: Float[np.ndarray, "5"]) -> tuple[float, np.ndarray]:
-        """Minus the log posterior and its gradient."""
+    def slope(self, x) -> tuple:
+        """Minus the log posterior of one x (5,), and its gradient."""
         value, law, network, others, noise, change = self._terms(x)
         along, beyond = change.sum(axis=1), self.steps - len(self.relative)
         at_noise = change.sum(axis=0) @ noise + beyond * len(noise) - (self.rest / noise).sum()
@@ -220,8 +222,8 @@ class _Target(eqx.Module):
         gradient += [-spread / _SPREADS - share_slope, decay / 0.3, spread / _SPREADS, 0, share_slope]
         return float(value + 0.5 * (decay**2 + spread**2 + share**2)), gradient
 
-    def log(self, x: Float[np.ndarray, "walker 5"]) -> Float[np.ndarray, " walker"]:
-        """The log posterior of many, within the bounds of what is looked at."""
+    def log(self, x):
+        """The log posterior of many (walker, 5), within the bounds of what is looked at."""
         decay, spread, share = self._prior(x)
         outside = (x[:, 1] < 0) | (x[:, 1] > _STEEPEST) | (x[:, 3] < np.log(_ROUNDING))
         outside |= (x[:, 2] < -90) | (self.others & (x[:, 4] < -90))
