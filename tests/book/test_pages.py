@@ -58,6 +58,21 @@ return [document.scrollingElement.scrollWidth, [...document.querySelectorAll("ar
     .map(e => e.outerHTML.slice(0, 120)).slice(0, 5)];
 """
 
+# Cells with a number that a hyphen or a sign of zero stands in, or that are bold; columns of numbers that
+# end at no common edge; first columns that leave the page while their table scrolls.
+TABLES = r"""
+const wrong = [];
+for (const cell of document.querySelectorAll("article td")) {
+    const text = cell.innerText.trim(), style = getComputedStyle(cell.querySelector(".pasted-text") ?? cell);
+    if (/(^|\s)-\d|\u22120(\.0+)?(\s|$)/.test(text) || style.fontWeight > 500) wrong.push(text); }
+for (const box of document.querySelectorAll("article .pst-scrollable-table-container")) {
+    box.scrollLeft = 40;
+    if (box.scrollLeft) for (const cell of box.querySelectorAll("tr > :first-child"))
+        if (cell.getBoundingClientRect().left < box.getBoundingClientRect().left - 1) wrong.push(cell.innerText);
+    box.scrollLeft = 0; }
+return wrong;
+"""
+
 # Of each slide: its height and width, the size of its text, and its first signs.
 SHOWN = """
 const done = arguments[0];
@@ -155,6 +170,7 @@ def test_page(browser, address, page):
             resize(browser, width)
             wide, elements = browser.execute_script(WIDE)
             assert wide <= width, f"{theme}, {width} px wide: the page scrolls sideways: {elements}"
+            assert not browser.execute_script(TABLES)
         assert not browser.execute_script(CONTRAST), theme
 
 
