@@ -1,6 +1,7 @@
 """The built pages in a real browser that reaches nothing but this machine."""
 
 import functools
+import html
 import json
 import re
 import threading
@@ -172,6 +173,18 @@ def test_page(browser, address, page):
             assert wide <= width, f"{theme}, {width} px wide: the page scrolls sideways: {elements}"
             assert not browser.execute_script(TABLES)
         assert not browser.execute_script(CONTRAST), theme
+
+
+@pytest.mark.parametrize("page", PAGES[:-1])
+def test_a_page_says_what_it_is(page):
+    """To search engines, to whoever is sent its address, and to links into it."""
+    source = re.sub(r"<script.*?</script>", "", (HTML / page).read_text(), flags=re.DOTALL)
+    (words,) = re.findall(r'<meta content="([^"]*)" name="description"', source)
+    (again,) = re.findall(r'<meta property="og:description" content="([^"]*)"', source)
+    assert 40 < len(html.unescape(words)) <= 200 and html.unescape(words) == html.unescape(again)
+    assert (HTML / page).parent.joinpath(re.search(r'<link rel="icon" href="([^"]*)"', source)[1]).exists()
+    ids = re.findall(r'\sid="([^"]*)"', source)
+    assert len(ids) == len(set(ids))
 
 
 MATHJAX = f"""<script>MathJax = {{tex: {{inlineMath: [["$", "$"]], processEscapes: true}}}};</script>
