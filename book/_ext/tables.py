@@ -37,8 +37,12 @@ def set_numbers(app: Sphinx, doctree: nodes.document, docname: str) -> None:
             for text in list(value.findall(nodes.Text)):
                 text.parent.replace(text, nodes.Text(typeset(text.astext())))
     for table in doctree.findall(nodes.tgroup):
-        rows = [list(row.findall(nodes.entry)) for body in table.findall(nodes.tbody) for row in body.children]
-        heads = [list(row.findall(nodes.entry)) for head in table.findall(nodes.thead) for row in head.children]
+        rows = [
+            list(row.findall(nodes.entry)) for body in table.findall(nodes.tbody) for row in body.children
+        ]
+        heads = [
+            list(row.findall(nodes.entry)) for head in table.findall(nodes.thead) for row in head.children
+        ]
         for column in list(zip(*rows, strict=False))[1:]:
             cells = [cell.astext().strip() for cell in column]
             if any(cells) and all(is_numeric(cell) for cell in cells if cell):
