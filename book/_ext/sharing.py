@@ -1,4 +1,4 @@
-"""What a page says of itself to whoever is sent its address; search engines read its description themselves."""
+"""What a page says of itself to whoever is sent its address."""
 
 import html
 import re

@@ -37,17 +37,12 @@ def set_numbers(app: Sphinx, doctree: nodes.document, docname: str) -> None:
             for text in list(value.findall(nodes.Text)):
                 text.parent.replace(text, nodes.Text(typeset(text.astext())))
     for table in doctree.findall(nodes.tgroup):
-        rows = [
-            list(row.findall(nodes.entry)) for body in table.findall(nodes.tbody) for row in body.children
-        ]
-        heads = [
-            list(row.findall(nodes.entry)) for head in table.findall(nodes.thead) for row in head.children
-        ]
+        rows = [list(row.findall(nodes.entry)) for row in table.findall(nodes.row)]
         for column in list(zip(*rows, strict=False))[1:]:
-            cells = [cell.astext().strip() for cell in column]
-            if any(cells) and all(is_numeric(cell) for cell in cells if cell):
-                place = rows[0].index(column[0])
-                for entry in (*column, *(head[place] for head in heads if len(head) > place)):
+            body = [entry for entry in column if isinstance(entry.parent.parent, nodes.tbody)]
+            cells = [text for entry in body if (text := entry.astext().strip())]
+            if cells and all(map(is_numeric, cells)):
+                for entry in column:
                     entry["classes"].append("number")
 
 

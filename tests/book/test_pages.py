@@ -67,9 +67,10 @@ for (const cell of document.querySelectorAll("article td")) {
     const text = cell.innerText.trim(), style = getComputedStyle(cell.querySelector(".pasted-text") ?? cell);
     if (/(^|\s)-\d|\u22120(\.0+)?(\s|$)/.test(text) || style.fontWeight > 500) wrong.push(text); }
 for (const box of document.querySelectorAll("article .pst-scrollable-table-container")) {
+    const left = element => element.getBoundingClientRect().left;
     box.scrollLeft = 40;
     if (box.scrollLeft) for (const cell of box.querySelectorAll("tr > :first-child"))
-        if (cell.getBoundingClientRect().left < box.getBoundingClientRect().left - 1) wrong.push(cell.innerText);
+        if (left(cell) < left(box) - 1) wrong.push(cell.innerText);
     box.scrollLeft = 0; }
 return wrong;
 """
