@@ -203,7 +203,7 @@ def test_the_whole_book_leads_to_itself(solutions):
     assert set(re.findall(r'href="#([^"]+)"', source)) <= set(ids)
     assert not re.findall(r'href="(?:book/)?[a-z_]+\.html', source)
     assert [i for i in ids if i in {Path(name).stem for name in names}] == [Path(name).stem for name in names]
-    assert ("solution admonition" in source) == solutions
+    assert ("solution dropdown admonition" in source) == solutions
 
 
 @pytest.mark.parametrize("page", PAGES[:-1])
