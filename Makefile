@@ -1,5 +1,5 @@
 # `make book` and `make test` need Python >= 3.11, make and the package index; each sets itself up.
-.PHONY: help env book notebooks editions slides check test pages colab sync lint types bench identification clean
+.PHONY: help env book notebooks editions slides pdf check test pages colab sync lint types bench identification clean
 
 # Only the machine's name for Python is looked for here; tools/bootstrap.py does the rest.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
@@ -31,6 +31,9 @@ editions: env    ## the same notebooks for a course, student and instructor, int
 
 slides: env      ## slides of every chapter for a lecture, offline, into _build/slides
 	@env $(KEEP) $(RUN) tools/build_book.py slides
+
+pdf: env         ## the whole book as one PDF, _build/book.pdf, of the built pages, by Chromium
+	@$(RUN) tools/pdf.py $(PDF)
 
 check: lint types ## style, types and the quick tests, in a minute or so: before each commit
 	$(PYTEST) -m "not slow" tests

@@ -81,6 +81,16 @@ def read_markdown(app: Sphinx, what, name, thing, options, lines: list[str]) -> 
     lines[:] = text.split("\n")
 
 
+NOT_UNIQUE = {"exercise-content", "solution-content", "proof-content", "proof"}
+
+
+def drop_ids(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """The boxes of exercises and proofs have ids that are the same in each; one id is one element."""
+    for node in doctree.findall(nodes.Element):
+        if NOT_UNIQUE & set(node["ids"]):
+            node["ids"] = [one for one in node["ids"] if one not in NOT_UNIQUE]
+
+
 def drop_thebe(app: Sphinx, pagename, templatename, context, doctree) -> None:
     """sphinx-thebe leaves its script in every page, where it fails for want of an address."""
     scripts = context["script_files"]
@@ -91,6 +101,7 @@ def setup(app: Sphinx) -> dict:
     app.connect("config-inited", set_buttons)
     app.connect("autodoc-process-docstring", read_markdown)
     app.connect("doctree-resolved", add_notebook_link)
+    app.connect("doctree-resolved", drop_ids)
     app.connect("html-page-context", offer_notebook, priority=400)  # before the theme makes its menus
     app.connect("html-page-context", open_notebook, priority=900)  # after it
     app.connect("html-page-context", drop_thebe, priority=900)

@@ -163,7 +163,7 @@ class Writer:
                 return [f"<sup>{label.astext()}</sup> {self.text([b for n in rest for b in self.block(n)])}"]
             case nodes.transition():
                 return ["---"]
-            case nodes.Invisible() | nodes.target() | nodes.raw() | nodes.compound():
+            case nodes.Invisible() | nodes.meta() | nodes.target() | nodes.raw() | nodes.compound():
                 return []  # a page's own: anchors, scripts, the table of contents
         raise NotImplementedError(f"no plain form is known for {node.tagname}: {str(node)[:80]}")
 

@@ -183,6 +183,7 @@ def test_pages_of_a_known_repository_lead_to_it(tmp_path):
         "https://github.com/you/a-fork",
         "https://github.com/you/a-fork/edit/mine/book/start.md",
         "https://github.com/you/a-fork/issues/new",
+        "https://you.github.io/a-fork/book/start.html",  # its one address, whatever led to a copy of it
     ]
     assert ">Open in Colab</a>" in page
     assert '\nREPOSITORY = "https://github.com/you/a-fork@mine"' in cell

@@ -1,6 +1,7 @@
 """The built pages in a real browser that reaches nothing but this machine."""
 
 import functools
+import html
 import json
 import re
 import threading
@@ -20,6 +21,7 @@ if not (HTML / "index.html").exists():
 if not (CHROMIUM.exists() and DRIVER.exists()):
     pytest.skip("no Chromium: install Debian's chromium and chromium-driver", allow_module_level=True)
 
+import pdf  # noqa: E402
 from nbconvert import HTMLExporter  # noqa: E402
 from selenium import webdriver  # noqa: E402
 
@@ -56,6 +58,32 @@ const inside = e => { for (; e; e = e.parentElement) if (["auto", "scroll", "hid
 return [document.scrollingElement.scrollWidth, [...document.querySelectorAll("article *")]
     .filter(e => e.getBoundingClientRect().right > innerWidth + 1 && !inside(e.parentElement))
     .map(e => e.outerHTML.slice(0, 120)).slice(0, 5)];
+"""
+
+# Cells with a number that a hyphen or a sign of zero stands in, or that are bold; columns of numbers that
+# end at no common edge; first columns that leave the page while their table scrolls.
+TABLES = r"""
+const wrong = [];
+for (const cell of document.querySelectorAll("article td")) {
+    const text = cell.innerText.trim(), style = getComputedStyle(cell.querySelector(".pasted-text") ?? cell);
+    if (/(^|\s)-\d|\u22120(\.0+)?(\s|$)/.test(text) || style.fontWeight > 500) wrong.push(text); }
+for (const box of document.querySelectorAll("article .pst-scrollable-table-container")) {
+    const left = element => element.getBoundingClientRect().left;
+    box.scrollLeft = 40;
+    if (box.scrollLeft) for (const cell of box.querySelectorAll("tr > :first-child"))
+        if (left(cell) < left(box) - 1) wrong.push(cell.innerText);
+    box.scrollLeft = 0; }
+return wrong;
+"""
+
+# On paper: what is wider than its box, and what of the text is not shown.
+PRINTED = """
+const hidden = e => !e.getClientRects().length && e.textContent.trim();
+const wide = e => e.scrollWidth > e.clientWidth + 1;
+const boxes = "article :is(pre, .cell_output, .pst-scrollable-table-container)";
+const text = "article :is(.admonition, details) :is(p, pre, li, .math)";
+const all = (parts, wrong) => [...document.querySelectorAll(parts)].filter(wrong);
+return [...all(boxes, wide), ...all(text, hidden)].map(e => e.outerHTML.slice(0, 120)).slice(0, 5);
 """
 
 # Of each slide: its height and width, the size of its text, and its first signs.
@@ -122,7 +150,8 @@ def requests_that_went_wrong(browser, address):
             answer = values["response"]
             if answer["status"] >= 400 and not answer["url"].endswith("/favicon.ico"):
                 wrong.append(f"{answer['status']} {answer['url']}")
-    return wrong
+    # A page's request for a name is listed with its address; the browser's own may fail late, without one.
+    return [one for one in wrong if one != "net::ERR_NAME_NOT_RESOLVED"]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -155,7 +184,38 @@ def test_page(browser, address, page):
             resize(browser, width)
             wide, elements = browser.execute_script(WIDE)
             assert wide <= width, f"{theme}, {width} px wide: the page scrolls sideways: {elements}"
+            assert not browser.execute_script(TABLES)
         assert not browser.execute_script(CONTRAST), theme
+    try:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+        resize(browser, 794)
+        assert not browser.execute_script(PRINTED)
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
+@pytest.mark.parametrize("solutions", [True, False])
+def test_the_whole_book_leads_to_itself(solutions):
+    """In one page, for a PDF: every link within the book has its place, and every page its text."""
+    source = pdf.whole(names := pdf.pages(), solutions)
+    ids = re.findall(r'\sid="([^"]*)"', source)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'href="#([^"]+)"', source)) <= set(ids)
+    assert not re.findall(r'href="(?:book/)?[a-z_]+\.html', source)
+    assert [i for i in ids if i in {Path(name).stem for name in names}] == [Path(name).stem for name in names]
+    assert ("solution dropdown admonition" in source) == solutions
+
+
+@pytest.mark.parametrize("page", PAGES[:-1])
+def test_a_page_says_what_it_is(page):
+    """To search engines, to whoever is sent its address, and to links into it."""
+    source = re.sub(r"<script.*?</script>", "", (HTML / page).read_text(), flags=re.DOTALL)
+    (words,) = re.findall(r'<meta content="([^"]*)" name="description"', source)
+    (again,) = re.findall(r'<meta property="og:description" content="([^"]*)"', source)
+    assert 40 < len(html.unescape(words)) <= 200 and html.unescape(words) == html.unescape(again)
+    assert (HTML / page).parent.joinpath(re.search(r'<link rel="icon" href="([^"]*)"', source)[1]).exists()
+    ids = re.findall(r'\sid="([^"]*)"', source)
+    assert len(ids) == len(set(ids))
 
 
 MATHJAX = f"""<script>MathJax = {{tex: {{inlineMath: [["$", "$"]], processEscapes: true}}}};</script>
@@ -193,9 +253,7 @@ def test_slides_fit_and_are_read_from_the_last_row(browser, deck):
     )
     browser.get(deck.as_uri())
     slides = browser.execute_async_script(SHOWN)
-    # A page's request for a name is listed with its address; the browser's own may fail late, without one.
-    wrong = set(requests_that_went_wrong(browser, "file:")) - {"net::ERR_NAME_NOT_RESOLVED"}
-    assert not wrong
+    assert not requests_that_went_wrong(browser, "file:")
     assert not [e for e in browser.get_log("browser") if e["level"] == "SEVERE"]
     assert len(slides) > 2
     assert not [slide for slide in slides if slide[0] > 720 or slide[1] > 1280 or slide[2] < 24]

@@ -441,7 +441,8 @@ def test_nothing_is_left_for_the_pages_alone(chapter):
 def test_every_figure_has_its_caption(chapter):
     source, cells = chapter
     figures = len(re.findall(r"^  figure:$", source.read_text(), re.MULTILINE))
-    assert len(re.findall(r"^\*\*Fig\. \d+\.\*\* ", words(cells), re.MULTILINE)) == figures
+    numbers = re.findall(r"^\*\*Fig\. ((?:\d+\.)?\d+)\.\*\* ", words(cells), re.MULTILINE)
+    assert len(set(numbers)) == figures and len({number.rpartition(".")[0] for number in numbers}) <= 1
     assert words(cells).count("The figure in words") == figures
     drawn = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
     assert all(white(data["image/png"]) for data in drawn if "image/png" in data)

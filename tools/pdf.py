@@ -1,0 +1,130 @@
+"""The whole book as one PDF, `_build/book.pdf`, printed by Chromium from the built pages.
+
+Links within the book lead to places within the PDF, whose outline is that of the chapters. Answers and
+solutions are printed; with `--no-solutions` the solutions are left out, for a class.
+"""
+
+import argparse
+import base64
+import re
+import sys
+from pathlib import Path
+
+import yaml
+from bs4 import BeautifulSoup, Tag
+from selenium import webdriver
+
+ROOT = Path(__file__).resolve().parents[1]
+HTML, TARGET = ROOT / "_build/html", ROOT / "_build/book.pdf"
+CHROMIUM, DRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
+# Of the reference: what is looked up by its page of the book, and not read.
+LEFT_OUT = {"book/status"}
+# What leads somewhere on a screen only.
+SCREEN = "script, a.headerlink, a.notebook, button, .prev-next-footer, .footer-article, #jb-print-docs-body"
+FOOT = """<div style="font: 8pt sans-serif; width: 100%; text-align: center">
+<span class="pageNumber"></span></div>"""
+
+
+def pages() -> list[str]:
+    """The pages in the order of the contents, without an ending."""
+    contents = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    files = [chapter["file"] for part in contents["parts"] for chapter in part["chapters"]]
+    return [name for file in (contents["root"], *files) if (name := file.removesuffix(".md")) not in LEFT_OUT]
+
+
+def place(page: str, target: str = "") -> str:
+    """The id that a place of a page has in the whole.
+
+    >>> place("book/start", "fig-a")
+    'start--fig-a'
+    """
+    return Path(page).stem + (f"--{target}" if target else "")
+
+
+def leading(link: str, page: str, known: set[str]) -> str:
+    """A link of a page, in the whole.
+
+    >>> leading("requires.html#fig-a", "book/start", {"book/requires"}), leading("#x", "book/start", set())
+    ('#requires--fig-a', '#start--x')
+    """
+    file, _, target = link.partition("#")
+    if re.match(r"[a-z]+:", link):
+        return link
+    other = str(Path(page).parent / file).removesuffix(".html") if file else page
+    return f"#{place(other, target)}" if other in known or not file else link
+
+
+def article(page: str, known: set[str], solutions: bool) -> Tag:
+    """A page's text, with ids and links of the whole."""
+    found = BeautifulSoup((HTML / f"{page}.html").read_text(), "html.parser").select_one("article")
+    for part in found.select(SCREEN + ("" if solutions else ", .solution")):
+        part.decompose()
+    for element in found.select("[id]"):
+        element["id"] = place(page, element["id"])
+    for link in found.select("a[href]"):
+        link["href"] = leading(link["href"], page, known)
+    for picture in found.select("img[loading]"):
+        del picture["loading"]  # a printer does not scroll
+    found["id"], found["style"] = place(page), "break-before: page"
+    return found
+
+
+def whole(names: list[str], solutions: bool) -> str:
+    """All pages in one, with contents in front, in the folder that their links start from."""
+    soup = BeautifulSoup((HTML / f"{names[0]}.html").read_text(), "html.parser")
+    articles = [article(name, set(names), solutions) for name in names]
+    front = soup.new_tag("article", attrs={"class": "bd-article"})
+    for tag, text in (("h1", soup.title.get_text().split(" — ")[-1].strip()), ("h2", "Contents")):
+        front.append(soup.new_tag(tag, string=text))
+    for name, found in zip(names, articles, strict=True):
+        line = soup.new_tag("div")
+        line.append(soup.new_tag("a", href=f"#{place(name)}", string=found.h1.get_text().strip()))
+        front.append(line)
+    for way in soup.head.select("link[rel~=next], link[rel~=prev], link[rel~=index], link[rel~=search]"):
+        way.decompose()
+    soup.body.clear()
+    soup.html["data-theme"] = "light"
+    soup.body.extend([front, *articles])
+    return str(soup)
+
+
+def printed(page: Path) -> bytes:
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(flag)
+    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    try:
+        browser.get(page.as_uri())
+        browser.execute_async_script(
+            "document.fonts.ready.then(() => Promise.all([...document.images].map("
+            "i => i.decode().catch(() => 0)))).then(arguments[0])"
+        )
+        size = {"paperWidth": 8.27, "paperHeight": 11.69, "marginTop": 0.7, "marginBottom": 0.8}
+        look = {"printBackground": True, "displayHeaderFooter": True, "headerTemplate": "<span></span>"}
+        outline = {"generateDocumentOutline": True, "generateTaggedPDF": True}
+        command = {**size, **look, **outline, "footerTemplate": FOOT}
+        return base64.b64decode(browser.execute_cdp_cmd("Page.printToPDF", command)["data"])
+    finally:
+        browser.quit()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--no-solutions", action="store_true", help="leave the solutions out")
+    options = parser.parse_args()
+    if not (HTML / "index.html").exists():
+        sys.exit("The book is not built: run `make book`")
+    if not (Path(CHROMIUM).exists() and Path(DRIVER).exists()):
+        sys.exit("No Chromium: install Debian's chromium and chromium-driver")
+    page = HTML / "book/whole.html"
+    try:
+        page.write_text(whole(pages(), not options.no_solutions))
+        TARGET.write_bytes(printed(page))
+    finally:
+        page.unlink(missing_ok=True)
+    print(f"The book: {TARGET.as_uri()}")
+
+
+if __name__ == "__main__":
+    main()
