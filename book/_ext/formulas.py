@@ -1,4 +1,4 @@
-"""Mathematics of the pages, set when they are built: a reader's browser has nothing to run and to wait for."""
+"""Mathematics of the pages, set when they are built: a reader has no script to load, and none to wait for."""
 
 import json
 import re
