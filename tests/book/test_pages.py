@@ -179,6 +179,27 @@ def test_page(browser, address, page):
         assert not browser.execute_script(CONTRAST), theme
 
 
+# What a search lists: where each result leads, and all snippets, once they are there.
+FOUND = """
+const done = arguments[0];
+const wait = () => {
+    const found = [...document.querySelectorAll("#search-results li")];
+    const ready = document.querySelector("#search-results h2")?.textContent === "Search Results";
+    if (!ready || !found.every(e => e.querySelector(".context, span"))) return setTimeout(wait, 50);
+    done([found.map(e => e.querySelector("a").getAttribute("href")),
+          [...document.querySelectorAll(".context")].map(e => e.textContent).join("\\n")]); };
+wait();
+"""
+
+
+@pytest.mark.parametrize("word, home", [("ridge", "maximum_entropy"), ("identifiability", "nonlinearity")])
+def test_a_search_finds_a_word_first_at_home_and_shows_no_tex(browser, address, word, home):
+    browser.get(f"{address}/search.html?q={word}")
+    links, shown = browser.execute_async_script(FOUND)
+    assert links[0].startswith(f"book/{home}.html") and len(links) > 5
+    assert word in shown and not re.findall(r"\\[A-Za-z(\[]|\$", shown)
+
+
 MATHJAX = f"""<script>MathJax = {{tex: {{inlineMath: [["$", "$"]], processEscapes: true}}}};</script>
 <script src="{(ROOT / "book/_static/mathjax-tex-svg-full.js").as_uri()}"></script></head>"""
 
