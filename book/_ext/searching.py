@@ -12,7 +12,7 @@ def homes(glossary: nodes.document) -> dict[str, str]:
     found = {}
     for item in glossary.findall(nodes.definition_list_item):
         links = [n["reftarget"] for n in item.findall(addnodes.pending_xref) if n["refdomain"] == "doc"]
-        found |= dict.fromkeys((term.astext() for term in item.findall(nodes.term)), links[-1])
+        found |= {term.astext(): link for term in item.findall(nodes.term) for link in links[-1:]}
     return found
 
 

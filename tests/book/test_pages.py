@@ -59,7 +59,7 @@ return [all.length, [
     ...all.filter(e => !e.querySelector("math")?.textContent || e.matches(".katex-error")),
     ...all.filter(e => e.querySelector("[style*=color]")),
     ...document.querySelectorAll(".katex-error, mjx-container"),
-    ...[...document.querySelectorAll(".katex-display")].filter(e => e.scrollHeight > e.clientHeight),
+    ...[...document.querySelectorAll(".katex-display")].filter(e => e.scrollHeight > e.clientHeight + 2),
     ...inside.filter(e => e.tabIndex >= 0 && !e.matches("a.headerlink") && !wide(e)),
 ].map(e => e.textContent)];
 """
