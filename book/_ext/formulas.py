@@ -20,6 +20,7 @@ RENDER = """(tex, options) => {
 }"""
 # The formula's source within its MathML: searching a page would show it.
 SOURCE = re.compile(r'<annotation encoding="application/x-tex">[^<]*</annotation>')
+FONTS = ("Main-Regular", "Math-Italic")  # of nearly every formula
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +71,17 @@ def visit_block(writer, node: nodes.math_block) -> None:
     raise nodes.SkipNode
 
 
+def ask_for_fonts(app: Sphinx, pagename, templatename, context, doctree) -> None:
+    """Beside the styles, not after them: else formulas change their width when a slow line has brought them."""
+    if 'class="katex"' in context.get("body", ""):
+        for name in FONTS:
+            address = context["pathto"](f"_static/katex/fonts/KaTeX_{name}.woff2", 1)
+            context["metatags"] += (
+                f'<link rel="preload" as="font" type="font/woff2" crossorigin href="{address}">\n'
+            )
+
+
 def setup(app: Sphinx) -> dict:
     app.add_html_math_renderer("katex", (visit_inline, None), (visit_block, None))
+    app.connect("html-page-context", ask_for_fonts)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
