@@ -72,7 +72,7 @@ def visit_block(writer, node: nodes.math_block) -> None:
 
 
 def ask_for_fonts(app: Sphinx, pagename, templatename, context, doctree) -> None:
-    """Beside the styles, not after them: else formulas change their width when a slow line has brought them."""
+    """Beside the styles, not after them: else formulas change their width when these come on a slow line."""
     if 'class="katex"' in context.get("body", ""):
         for name in FONTS:
             address = context["pathto"](f"_static/katex/fonts/KaTeX_{name}.woff2", 1)
