@@ -20,6 +20,7 @@ RENDER = """(tex, options) => {
 }"""
 # The formula's source within its MathML: searching a page would show it.
 SOURCE = re.compile(r'<annotation encoding="application/x-tex">[^<]*</annotation>')
+UNBROKEN = {r"\mid": r"\mathrel{\vert}\nobreak"}  # no line of text ends within p(n | e)
 FONTS = ("Main-Regular", "Math-Italic")  # of nearly every formula
 
 logger = logging.getLogger(__name__)
@@ -42,7 +43,8 @@ def rendered(tex: str, options: str) -> tuple[str | None, str | None]:
 def html(writer, node: nodes.Element, tex: str, display: bool) -> str:
     macros = writer.config.mathjax3_config["tex"]["macros"]
     macros = {f"\\{name}": text[0] if isinstance(text, list) else text for name, text in macros.items()}
-    made, wrong = rendered(tex, json.dumps({"displayMode": display, "macros": macros, "strict": "error"}))
+    options = {"displayMode": display, "macros": macros | UNBROKEN, "strict": "error"}
+    made, wrong = rendered(tex, json.dumps(options))
     if made is None:
         logger.error("%s: %s", node.astext().strip(), wrong, location=place(node))
     return made or f"<code>{writer.encode(tex)}</code>"
