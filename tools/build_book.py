@@ -59,7 +59,7 @@ def main() -> None:
     scale, data = environment["LRCORE_SCALE"], environment.get("LRCORE_DATA", "")
     core = [p for p in ROOT.glob("lrcore/**/*") if p.suffix in (".py", ".mplstyle")]
     results = digest([*core, ROOT / "requirements.txt"], scale, data, sys.version)
-    look = [p for folder in ("_ext", "_static") for p in ROOT.glob(f"book/{folder}/*") if p.is_file()]
+    look = [p for files in ("_ext/*", "_static/**/*") for p in ROOT.glob(f"book/{files}") if p.is_file()]
     settings = [ROOT / name for name in ("_config.yml", "_toc.yml", "tools/repository.py")]
     pages = digest([*look, *settings], results, str(hosted))
 

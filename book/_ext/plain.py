@@ -64,13 +64,18 @@ def mathematics(tex: str, macros: Macros) -> str:
     return " ".join(expand(tex, macros).split())
 
 
-def display(tex: str, number: str, macros: Macros) -> str:
+def whole(tex: str) -> str:
+    """A displayed formula as one, of one number, however many lines it has."""
     if found := ENVIRONMENT.fullmatch(tex.strip()):
-        tex = rf"\begin{{{INNER[found[1]]}}}{found[2]}\end{{{INNER[found[1]]}}}"
-    elif r"\\" in tex and not tex.lstrip().startswith(r"\begin"):  # as on the pages
-        tex = rf"\begin{{aligned}}{tex}\end{{aligned}}"
+        return rf"\begin{{{INNER[found[1]]}}}{found[2]}\end{{{INNER[found[1]]}}}"
+    if r"\\" in tex and not tex.lstrip().startswith(r"\begin"):
+        return rf"\begin{{aligned}}{tex}\end{{aligned}}"
+    return tex
+
+
+def display(tex: str, number: str, macros: Macros) -> str:
     tag = rf" \tag{{{number}}}" if number else ""
-    return f"$${mathematics(tex, macros)}{tag}$$"
+    return f"$${mathematics(whole(tex), macros)}{tag}$$"
 
 
 def escape(text: str) -> str:
