@@ -1,5 +1,7 @@
 """The code that the pages show: no assertions, and no numbers kept for the prose, as in notebooks."""
 
+import re
+
 import harness
 from docutils import nodes
 from notebooks import is_cell
@@ -20,7 +22,7 @@ def show(app: Sphinx, doctree: nodes.document, docname: str) -> None:
         block = next(part.findall(nodes.literal_block))
         block.rawsource = code  # Sphinx highlights a block only where both are the same
         block.children = [nodes.Text(code)]
-        # An element for each line, which the style indents where it breaks a long one.
+        # An element for each line, so that what a narrow page breaks goes on indented.
         block["highlight_args"] = {"linespans": f"code-{number}"}
 
 
@@ -28,6 +30,16 @@ def is_input(node: nodes.Node) -> bool:
     return isinstance(node, nodes.container) and node.get("nb_element") == "cell_code_source"
 
 
+LINE = re.compile(r'(<span id="code-\d+-\d+")>((?:<[^>]*>)*( *))')
+
+
+def tell_indent(app: Sphinx, pagename, templatename, context, doctree) -> None:
+    """The style knows how far a line of code is indented."""
+    if "body" in context:
+        context["body"] = LINE.sub(lambda m: f'{m[1]} style="--indent:{len(m[3])}">{m[2]}', context["body"])
+
+
 def setup(app: Sphinx) -> dict:
     app.connect("doctree-resolved", show)
+    app.connect("html-page-context", tell_indent)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
