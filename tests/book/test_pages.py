@@ -81,9 +81,9 @@ const scrolls = e => e.tagName != "ARTICLE" && (
 return [...document.querySelectorAll("article pre")]
     .map(e => [scrolls(e), !!e.closest(".cell_output"), e.textContent]);
 """
-# A dict, list or array, a tuple of other than two numbers, an object with attributes, digits by the dozen.
+# A dict, list or array, a tuple that is no point of a plane, an object with attributes, digits by the dozen.
 RAW = re.compile(
-    r"""[{\[]\s*[-.\d'"\[({A-Z]|\((?:-?\d[\d.]*,\s*){2,}-?\d[\d.]*\)|\([^()\s]+,\)|[A-Z]\w+\(\w+=|\.\d{7}"""
+    r"""[{\[]\s*[-.\d'"\[({A-Z]|:\s+\((?:-?\d[\d.]*,\s*){2,}|\([^()\s]+,\)|[A-Z]\w+\(\w+=|\.\d{7}"""
 )
 
 
@@ -225,7 +225,7 @@ def test_results_are_labelled_and_rounded(blocks, page):
 )
 def test_raw_results_are_known_from_labelled_ones(text):
     assert RAW.search(text)
-    assert not RAW.search("stable at (-0.81, 0.87), (0.81, 0.68); neurons (3, 4, 6, ...); 0.5 s (10 ms)")
+    assert not RAW.search("stable at (-0.81, 0.87), (0.81, 0.68); by 2 (3, 4, 6); of 0.5 s (10 ms)")
 
 
 MATHJAX = f"""<script>MathJax = {{tex: {{inlineMath: [["$", "$"]], processEscapes: true}}}};</script>
