@@ -9,7 +9,7 @@ from sphinx.application import Sphinx
 
 
 def show(app: Sphinx, doctree: nodes.document, docname: str) -> None:
-    """Of each cell what a reader would run; a cell that has nothing of it shows no code."""
+    """Of each cell what a reader would run; of a cell that has nothing of it what it printed."""
     if app.builder.format != "html":
         return  # the other builders split the notebook's own code
     inputs = [part for cell in doctree.findall(is_cell) for part in cell.findall(is_input)]
@@ -17,7 +17,10 @@ def show(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     shown = harness.drop_switches([half[0] for half in halves], [half[1] for half in halves])
     for number, (part, code) in enumerate(zip(inputs, shown, strict=True)):
         if not code:
-            part.parent.remove(part)
+            cell = part.parent
+            cell.remove(part)
+            if not cell.children:
+                cell.parent.remove(cell)
             continue
         block = next(part.findall(nodes.literal_block))
         block.rawsource = code  # Sphinx highlights a block only where both are the same
