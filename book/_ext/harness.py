@@ -1,6 +1,6 @@
 """What of a cell the book alone needs: numbers kept for its prose, and assertions.
 
-A reader's notebook shows the rest, and keeps the numbers in a cell that is folded.
+The pages show the rest, and so does a reader's notebook, with the numbers in a cell that is folded.
 """
 
 import ast

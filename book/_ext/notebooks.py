@@ -51,6 +51,7 @@ FORM = {"cellView": "form", "jupyter": {"source_hidden": True}}
 SETUP = "Set-up: installs what is missing, and names the device"
 NUMBERS = "The numbers of the text, in the size that was run"
 CHECK = "What the text says, checked"
+FIGURE = "Draws the figure"
 DEVICE = 'print("running on", jax.devices()[0].platform)'  # the chapter's own line, which AFTER stands for
 
 
@@ -189,8 +190,10 @@ class Chapter:
     def seen(self, node: nodes.Element):
         """A cell of the page, the captions of its figures, and the numbers that the text has of it."""
         cell, code = self.source[node["cell_index"]], self.shown[node["cell_index"]]
-        if {"remove-input", "hide-input"} & tags(cell):
+        if "remove-input" in tags(cell):
             made = folded(CHECK, code)
+        elif "hide-input" in tags(cell):
+            made = folded(FIGURE, code)
         else:
             made = nbformat.v4.new_code_cell(code)
         made.outputs = outputs(cell)

@@ -114,6 +114,21 @@ const wait = () => window.Reveal?.isReady() ? done(Reveal.getSlides().map(measur
 wait();
 """
 
+# Each block of code and output, opened: whether it scrolls sideways, whether it is an output, its text.
+BLOCKS = """
+document.querySelectorAll("details").forEach(e => e.open = true);
+document.querySelectorAll(".toggle-hidden").forEach(e => e.classList.remove("toggle-hidden"));
+const scrolls = e => e.tagName != "ARTICLE" && (
+    e.scrollWidth > e.clientWidth + 1 && ["auto", "scroll"].includes(getComputedStyle(e).overflowX)
+    || scrolls(e.parentElement));
+return [...document.querySelectorAll("article pre")]
+    .map(e => [scrolls(e), !!e.closest(".cell_output"), e.textContent]);
+"""
+# A dict, list or array, a tuple that is no point of a plane, an object with attributes, digits by the dozen.
+RAW = re.compile(
+    r"""[{\[]\s*[-.\d'"\[({A-Z]|:\s+\((?:-?\d[\d.]*,\s*){2,}|\([^()\s]+,\)|[A-Z]\w+\(\w+=|\.\d{7}"""
+)
+
 
 class Quiet(SimpleHTTPRequestHandler):
     def log_message(self, *_):
@@ -258,6 +273,61 @@ def test_a_search_finds_a_word_first_at_home_and_shows_no_tex(browser, address, 
     links, shown = browser.execute_async_script(FOUND)
     assert links[0].startswith(f"book/{home}.html") and len(links) > 5
     assert word in shown and not re.findall(r"\\[A-Za-z(\[]|\$", shown)
+
+
+@pytest.fixture(scope="module")
+def blocks(browser, address):
+    """Of each page, for each width."""
+    found = {}
+    for page in PAGES:
+        browser.get(f"{address}/{page}")
+        for width in WIDTHS:
+            resize(browser, width)
+            found[page, width] = browser.execute_script(BLOCKS)
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_code_is_read_without_scrolling(blocks, page):
+    assert not [text[:200] for scrolls, _, text in blocks[page, WIDTHS[0]] if scrolls]
+
+
+def test_little_scrolls_on_a_telephone(blocks):
+    scrolling = [scrolls for page in PAGES for scrolls, _, _ in blocks[page, WIDTHS[1]]]
+    assert len(scrolling) > 100
+    assert sum(scrolling) <= 0.1 * len(scrolling)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_code_is_what_a_reader_would_run(blocks, page):
+    """Neither numbers kept for the prose nor assertions."""
+    code = [text for _, output, text in blocks[page, WIDTHS[0]] if not output]
+    assert not [text for text in code if re.search(r"^\s*(assert |lr\.book\.glue\()", text, re.MULTILINE)]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_results_are_labelled_and_rounded(blocks, page):
+    assert not [text for _, output, text in blocks[page, WIDTHS[0]] if output and RAW.search(text)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{'line': 'df 2.3', 'corners': 'df 4.0'}",
+        "modes above 1e-3, by threshold: {0: 2, 1: 22}",
+        "[[0.049 1.283]\n [1.468 0.082]]",
+        "true [0.1 0.5 0.3 0. ] found [ 0.17  0.54  0.3  -0.  ]",
+        "truth ['(-0.97, 0.47) stable', '(-0.08, -0.28) not']",
+        "[CpuDevice(id=0)]",
+        "linear    d = 0: (1,)",
+        "x + x^5 at 0: (1, 3, 5)",
+        "Agreement(r2=0.9985, slope=0.9965)",
+        "drift 1.649999976158142",
+    ],
+)
+def test_raw_results_are_known_from_labelled_ones(text):
+    assert RAW.search(text)
+    assert not RAW.search("stable at (-0.81, 0.87), (0.81, 0.68); by 2 (3, 4, 6); of 0.5 s (10 ms)")
 
 
 MATHJAX = f"""<script>MathJax = {{tex: {{inlineMath: [["$", "$"]], processEscapes: true}}}};</script>

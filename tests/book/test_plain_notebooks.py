@@ -2,6 +2,7 @@
 
 import base64
 import builtins
+import html
 import io
 import re
 from pathlib import Path
@@ -110,6 +111,7 @@ mystnb:
       A line, *rising*, with $\E$.
   image:
     alt: A line that rises.
+tags: [hide-input]
 ---
 lr.plots.use_style()
 plt.plot([0, 1]);
@@ -317,13 +319,27 @@ def test_code_is_what_a_reader_runs(small):
     )
     assert first.endswith('x = 0.123\nfor name in ("one", "two"):\n    print(name, x)')
     assert numbers.endswith('\nlr.book.glue("number", x)')
-    assert figure == "lr.plots.use_style()\nplt.plot([0, 1]);"
+    assert figure == "# @title Draws the figure\nlr.plots.use_style()\nplt.plot([0, 1]);"
     assert stub.endswith('raise NotImplementedError("complete the function")')
     assert check == 'lr.book.check("ex-gain", gaussian_drift)'
     assert checked.endswith('print("checked", x)')
     folded = [cell.source for cell in small[0] if cell.metadata.get("cellView") == "form"]
-    assert folded == [setup, numbers, checked]
+    assert folded == [setup, numbers, figure, checked]
     assert all(c.metadata.jupyter.source_hidden for c in small[0] if c.source in folded)
+
+
+@pytest.mark.slow
+def test_a_page_shows_the_same_code(made):
+    """Without what the book alone needs, and with what draws folded."""
+    page = (made / "html/book/start.html").read_text()
+    shown = [
+        html.unescape(re.sub("<[^>]+>", "", code)) for code in re.findall("<pre>.*?</pre>", page, re.DOTALL)
+    ]
+    assert any(
+        code.endswith('x = 0.123\nfor name in ("one", "two"):\n    print(name, x)\n') for code in shown
+    )
+    assert not [code for code in shown if "book.glue" in code or "assert" in code or "SMOKE" in code]
+    assert re.search(r"<details.*?Show code cell source.*?plt.*?</details>", page, re.DOTALL)
 
 
 @pytest.mark.slow
