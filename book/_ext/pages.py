@@ -97,6 +97,14 @@ def drop_thebe(app: Sphinx, pagename, templatename, context, doctree) -> None:
     context["script_files"] = [s for s in scripts if "thebe" not in f"{s.filename} {s.attributes}"]
 
 
+def drop_role(app: Sphinx, pagename, templatename, context, doctree) -> None:
+    """docutils calls the bibliography a list, whose items are none."""
+    if "body" in context:
+        context["body"] = context["body"].replace(
+            '<div role="list" class="citation-list">', '<div class="citation-list">'
+        )
+
+
 def setup(app: Sphinx) -> dict:
     app.connect("config-inited", set_buttons)
     app.connect("autodoc-process-docstring", read_markdown)
@@ -105,4 +113,5 @@ def setup(app: Sphinx) -> dict:
     app.connect("html-page-context", offer_notebook, priority=400)  # before the theme makes its menus
     app.connect("html-page-context", open_notebook, priority=900)  # after it
     app.connect("html-page-context", drop_thebe, priority=900)
+    app.connect("html-page-context", drop_role)
     return {"version": "2", "parallel_read_safe": True, "parallel_write_safe": True}
