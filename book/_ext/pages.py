@@ -97,12 +97,17 @@ def drop_thebe(app: Sphinx, pagename, templatename, context, doctree) -> None:
     context["script_files"] = [s for s in scripts if "thebe" not in f"{s.filename} {s.attributes}"]
 
 
-def drop_role(app: Sphinx, pagename, templatename, context, doctree) -> None:
-    """docutils calls the bibliography a list, whose items are none."""
+# docutils calls the bibliography a list, whose items are none; a summary has its words, and needs no others.
+WRONG = {
+    '<div role="list" class="citation-list">': '<div class="citation-list">',
+    ' aria-label="Toggle hidden content"': "",
+}
+
+
+def mend_labels(app: Sphinx, pagename, templatename, context, doctree) -> None:
     if "body" in context:
-        context["body"] = context["body"].replace(
-            '<div role="list" class="citation-list">', '<div class="citation-list">'
-        )
+        for wrong, right in WRONG.items():
+            context["body"] = context["body"].replace(wrong, right)
 
 
 def setup(app: Sphinx) -> dict:
@@ -113,5 +118,5 @@ def setup(app: Sphinx) -> dict:
     app.connect("html-page-context", offer_notebook, priority=400)  # before the theme makes its menus
     app.connect("html-page-context", open_notebook, priority=900)  # after it
     app.connect("html-page-context", drop_thebe, priority=900)
-    app.connect("html-page-context", drop_role)
+    app.connect("html-page-context", mend_labels)
     return {"version": "2", "parallel_read_safe": True, "parallel_write_safe": True}

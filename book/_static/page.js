@@ -21,7 +21,7 @@ function stops() {
 addEventListener("load", stops);
 addEventListener("resize", stops);
 
-// The button has a name; its three pictures are no part of it.
+// The button has a name, and its three pictures would have others.
 addEventListener("DOMContentLoaded", () => {
-  for (const icon of document.querySelectorAll(".theme-switch")) icon.ariaHidden = "true";
+  for (const icon of document.querySelectorAll(".theme-switch")) icon.removeAttribute("title");
 });
