@@ -133,7 +133,7 @@ class Steps(eqx.Module):
             )
         return self._at(np.flatnonzero(np.isin(self.trial, chosen)))
 
-    def with_tau(self, ratio: float) -> "Steps":
+    def with_tau(self, ratio) -> "Steps":
         r"""The same velocities with another time constant, `ratio` $\kappa$ times the one that was assumed:
         $z+\kappa(Y-z)$ in the place of Y.
 
