@@ -4,6 +4,7 @@ And what several files look at: sessions and fits, each made once for all of the
 """
 
 import functools
+from collections import defaultdict
 from pathlib import Path
 
 import jax
@@ -35,6 +36,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             name = f"{item.path.relative_to(here)}::{getattr(item, 'originalname', None) or item.name}"
             if name in slow:
                 item.add_marker(pytest.mark.slow)
+    # Slow files first: what is left for the end is short, and both workers have it.
+    marks = defaultdict(list)
+    for item in items:
+        marks[item.path].append(item.get_closest_marker("slow") is not None)
+    items.sort(key=lambda item: -sum(marks[item.path]) / len(marks[item.path]))
 
 
 @pytest.fixture(scope="module", autouse=True)
