@@ -11,7 +11,7 @@ KEEP := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/_build/compiled JAX_PERSISTENT_CACHE
 # Two workers, a file each, of one BLAS thread each: more get into each other's way. Numbers are checked on
 # the CPU and in the size that takes seconds.
 SMALL := env $(KEEP) OMP_NUM_THREADS=1 JAX_PLATFORMS=cpu LRCORE_SCALE=smoke
-PYTEST := $(SMALL) $(RUN) -m pytest -n 2 --dist loadscope --no-loadscope-reorder --durations=10
+PYTEST := $(SMALL) $(RUN) -m pytest -n 2 --dist loadscope --durations=10
 
 help:            ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 16
@@ -39,7 +39,7 @@ check: lint types ## style, types and the quick tests, in a minute or so: before
 	$(PYTEST) -m "not slow" tests
 
 test: env        ## run all tests, and every notebook in smoke scale
-	$(PYTEST)
+	$(PYTEST) --no-loadscope-reorder
 	env -u LRCORE_DATA $(PYTEST) --nbval-lax --nbval-sanitize-with tests/book/sanitize.cfg book
 
 pages: env       ## test the built pages, in a browser, and the notebooks that they offer
