@@ -157,7 +157,7 @@ def browser(tmp_path_factory):
     options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
     options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
     found = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
-    found.set_script_timeout(120)
+    found.set_script_timeout(300)
     yield found
     found.quit()
 
