@@ -9,9 +9,10 @@ import base64
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import yaml
-from bs4 import BeautifulSoup, Tag
+from bs4 import BeautifulSoup
 from selenium import webdriver
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -54,9 +55,13 @@ def leading(link: str, page: str, known: set[str]) -> str:
     return f"#{place(other, target)}" if other in known or not file else link
 
 
-def article(page: str, known: set[str], solutions: bool) -> Tag:
+def read(page: str) -> Any:  # whose parts are known to be there
+    return BeautifulSoup((HTML / f"{page}.html").read_text(), "html.parser")
+
+
+def article(page: str, known: set[str], solutions: bool):
     """A page's text, with ids and links of the whole."""
-    found = BeautifulSoup((HTML / f"{page}.html").read_text(), "html.parser").select_one("article")
+    found = read(page).article
     for part in found.select(SCREEN + ("" if solutions else ", .solution")):
         part.decompose()
     for element in found.select("[id]"):
@@ -71,7 +76,7 @@ def article(page: str, known: set[str], solutions: bool) -> Tag:
 
 def whole(names: list[str], solutions: bool) -> str:
     """All pages in one, with contents in front, in the folder that their links start from."""
-    soup = BeautifulSoup((HTML / f"{names[0]}.html").read_text(), "html.parser")
+    soup = read(names[0])
     articles = [article(name, set(names), solutions) for name in names]
     front = soup.new_tag("article", attrs={"class": "bd-article"})
     for tag, text in (("h1", soup.title.get_text().split(" — ")[-1].strip()), ("h2", "Contents")):
