@@ -17,7 +17,10 @@ from selenium import webdriver
 
 ROOT = Path(__file__).resolve().parents[1]
 HTML, TARGET = ROOT / "_build/html", ROOT / "_build/book.pdf"
-CHROMIUM, DRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
+CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
+FLAGS = """--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run
+    --disable-background-networking --disable-component-update --disable-sync
+    --disable-dev-shm-usage --hide-scrollbars""".split()
 # Of the reference: what is looked up by its page of the book, and not read.
 LEFT_OUT = {"book/status"}
 # What leads somewhere on a screen only.
@@ -93,12 +96,20 @@ def whole(names: list[str], solutions: bool) -> str:
     return str(soup)
 
 
-def printed(page: Path) -> bytes:
+def chromium(*flags: str, **capabilities: Any) -> webdriver.Chrome:
     options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+    options.binary_location = str(CHROMIUM)
+    for flag in (*FLAGS, *flags):
         options.add_argument(flag)
-    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    for name, value in capabilities.items():
+        options.set_capability(name, value)
+    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
+    browser.set_script_timeout(300)  # seconds, for the whole book on a busy machine
+    return browser
+
+
+def printed(page: Path) -> bytes:
+    browser = chromium()
     try:
         browser.get(page.as_uri())
         browser.execute_async_script(
@@ -120,7 +131,7 @@ def main() -> None:
     options = parser.parse_args()
     if not (HTML / "index.html").exists():
         sys.exit("The book is not built: run `make book`")
-    if not (Path(CHROMIUM).exists() and Path(DRIVER).exists()):
+    if not (CHROMIUM.exists() and DRIVER.exists()):
         sys.exit("No Chromium: install Debian's chromium and chromium-driver")
     page = HTML / "book/whole.html"
     try:

@@ -2,15 +2,10 @@
 
 import html
 import re
-import sys
-from pathlib import Path
 
+from pages import REPOSITORY
 from sphinx.application import Sphinx
 from sphinx.config import Config
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
-
-import repository  # noqa: E402
 
 DESCRIPTION = re.compile(r'<meta content="([^"]*)" name="description"')
 PICTURE = "_static/overview.png"
@@ -18,8 +13,7 @@ PICTURE = "_static/overview.png"
 
 def set_site(app: Sphinx, config: Config) -> None:
     """Where the pages will stand, if the repository says so: their one address, whatever led to a copy."""
-    found = repository.find()
-    config.html_baseurl = (found.links() if found else {}).get("Documentation", "")
+    config.html_baseurl = (REPOSITORY.links() if REPOSITORY else {}).get("Documentation", "")
 
 
 def describe(app: Sphinx, pagename, templatename, context, doctree) -> None:

@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "book/_ext")]
 
 import harness as harness  # noqa: E402
+import pdf as pdf  # noqa: E402
 import release as release  # noqa: E402
 import repository as repository  # noqa: E402
 import sync  # noqa: E402

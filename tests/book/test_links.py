@@ -79,7 +79,7 @@ def test_an_origin_in_any_of_gits_forms(checkout, address, expected):
     [
         "/srv/lrcore",
         "../lrcore",
-        "C:/work/lrcore",
+        "C:/books/lrcore",
         "file:///srv/lrcore.git",
         "https://localhost/you/lrcore",
         "https://127.0.0.1:8000/you/lrcore",

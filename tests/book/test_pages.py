@@ -9,30 +9,22 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from common import NAMES, ROOT, repository
+from common import NAMES, ROOT, pdf, repository
 
 HTML = ROOT / "_build" / "html"
-CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 SLIDES = sorted((ROOT / "_build" / "slides").glob("*.html"))
-PAGES = sorted(p.relative_to(HTML).as_posix() for p in HTML.glob("book/*.html")) + [
-    "genindex.html",
-    "py-modindex.html",
-]
+WRITTEN = sorted(p.relative_to(HTML).as_posix() for p in HTML.glob("book/*.html"))
+PAGES = [*WRITTEN, "genindex.html", "py-modindex.html"]
 
 if not (HTML / "index.html").exists():
     pytest.skip("the book is not built: run `make book`", allow_module_level=True)
-if not (CHROMIUM.exists() and DRIVER.exists()):
+if not (pdf.CHROMIUM.exists() and pdf.DRIVER.exists()):
     pytest.skip("no Chromium: install Debian's chromium and chromium-driver", allow_module_level=True)
 
-import pdf  # noqa: E402
 from axe_core_python.selenium import Axe  # noqa: E402
 from nbconvert import HTMLExporter  # noqa: E402
-from selenium import webdriver  # noqa: E402
 
 WIDTHS, THEMES = (1280, 390), ("light", "dark")
-FLAGS = """--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run
-    --disable-background-networking --disable-component-update --disable-sync
-    --disable-dev-shm-usage --hide-scrollbars""".split()
 
 # The ratio of contrast (WCAG 2) of the text of each element that has some.
 CONTRAST = """
@@ -150,14 +142,11 @@ def address():
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('browser')}"):
-        options.add_argument(flag)
-    options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    found = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
-    found.set_script_timeout(300)
+    found = pdf.chromium(
+        f"--user-data-dir={tmp_path_factory.mktemp('browser')}",
+        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+        **{"goog:loggingPrefs": {"performance": "ALL", "browser": "ALL"}},
+    )
     yield found
     found.quit()
 
@@ -255,7 +244,7 @@ def test_the_whole_book_leads_to_itself(solutions):
     assert ("solution dropdown admonition" in source) == solutions
 
 
-@pytest.mark.parametrize("page", PAGES[:-2])
+@pytest.mark.parametrize("page", WRITTEN)
 def test_a_page_says_what_it_is(page):
     """To search engines, to whoever is sent its address, and to links into it."""
     source = re.sub(r"<script.*?</script>", "", (HTML / page).read_text(), flags=re.DOTALL)
