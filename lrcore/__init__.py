@@ -39,6 +39,6 @@ from .steps import steps as steps
 
 def __getattr__(name: str):
     # Drawing is slow to import and no computation needs it.
-    if name == "plots":
-        return importlib.import_module(".plots", __name__)
+    if name in ("plots", "widgets"):
+        return importlib.import_module(f".{name}", __name__)
     raise AttributeError(f"module 'lrcore' has no attribute '{name}'")

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Arc, Rectangle
 
-from . import checks
+from . import checks, pictures
 from .checks import ArrayLike
 from .distributions import ConnectivityDistribution
 from .flowfield import FixedPoints
@@ -22,15 +22,20 @@ from .systems import EXTENT
 
 STYLE, PAGES = (Path(__file__).with_name(f"{name}.mplstyle") for name in ("lrcore", "pages"))
 COLORS = ("#2F86C6", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#808080")
+# The same for words, which need more contrast: 4.5 to 1, on white and, inverted as pages do, on their dark.
+WORDS = ("#2B7AB4", "#C05500", "#008561", "#A16084", "#9A6B00", "#747474")
 
 
 def use_style() -> None:
-    """The book's style for all figures that follow: dark grey on white; for the book's own pages, which are
-    light or dark, mid-grey on nothing (where `LRCORE_PAGES` is set, as `make book` does).
+    """The book's style for all figures that follow: dark grey on white, with two pixels for one of the
+    screen. For the book's own pages, which are light or dark, on nothing (where `LRCORE_PAGES` is set, as
+    `make book` does).
 
     >>> use_style()
     """
-    plt.style.use([STYLE, PAGES] if os.environ.get("LRCORE_PAGES") else STYLE)
+    pages = bool(os.environ.get("LRCORE_PAGES"))
+    plt.style.use([STYLE, PAGES] if pages else STYLE)
+    pictures.register(pages)
 
 
 def panels(n: int, *, width: float = 2.5, height: float = 2.6, **options) -> tuple:
@@ -84,14 +89,14 @@ def loop(*, inputs: bool = True):
     label(8.9, 0.95, "$N$ neurons", size=11)
     arrow((3.2, 3.1), (7.2, 2.95), COLORS[0], -0.35)
     arrow((7.2, 2.05), (3.2, 1.9), COLORS[1], -0.35)
-    label(5.2, 4.4, r"reads $m_i\cdot z$", COLORS[0])
+    label(5.2, 4.4, r"reads $m_i\cdot z$", WORDS[0])
     rate = r"\phi(h_i)" if inputs else r"\phi(m_i\cdot z)"
-    label(5.5 if inputs else 5.7, 0.3, rf"writes $\frac{{1}}{{N}}\,n_i\,{rate}$", COLORS[1])
+    label(5.5 if inputs else 5.7, 0.3, rf"writes $\frac{{1}}{{N}}\,n_i\,{rate}$", WORDS[1])
     if inputs:
         arrow((2.25, 2.99), (1.68, 2.56), grey, lw=1.3)
         arrow((2.35, 3.25), (1.85, 3.8), COLORS[1], lw=1.3)
         arrow((8.3, 5.7), (8.3, 3.65), COLORS[2])
-        label(7.6, 6.25, r"input $b_i\cdot u$, bias $d_i$", COLORS[2])
+        label(7.6, 6.25, r"input $b_i\cdot u$, bias $d_i$", WORDS[2])
     return ax
 
 
@@ -267,8 +272,8 @@ def recording(found: Recording | RecordingReport):
             ticks = at[found.choices == kind]
             height = top * (1.06 + 0.13 * k)
             axes[1, 1].plot(ticks, np.full(len(ticks), height), "|", ms=5, mew=0.8, color=COLORS[k % 5])
-            where = {"xycoords": ("axes fraction", "data"), "va": "center", "fontsize": 8}
-            axes[1, 1].annotate(f"choice {kind}", (1.01, height), color=COLORS[k % 5], **where)
+            where = {"xycoords": ("axes fraction", "data"), "va": "center", "fontsize": 9}
+            axes[1, 1].annotate(f"choice {kind}", (1.01, height), color=WORDS[k % 5], **where)
         top *= 1.06 + 0.13 * len(kinds)
     axes[1, 1].set(xlabel="trial", ylabel="activity of all", xlim=(0, trials), ylim=(0, top))
     for ax in axes[:, 1]:

@@ -45,8 +45,8 @@ WINGS = {
     "training": {"recording"},
     "exercises": {"recording"},
 }
-# Figures and exercises are of whatever there is; so no other module needs these two.
-LAST = {"lrcore.plots", "lrcore.book"}
+# Figures and exercises are of whatever there is; so no other module needs these.
+LAST = {"lrcore.plots", "lrcore.book", "lrcore.widgets"}
 
 
 def _name(file: Path) -> str:

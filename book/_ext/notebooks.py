@@ -5,6 +5,7 @@ printed and drew, from the notebooks that were run for them.
 """
 
 import base64
+import html
 import io
 import posixpath
 import re
@@ -23,6 +24,8 @@ from sphinx.application import Sphinx
 from sphinx.builders import Builder
 from sphinx.errors import SphinxError
 from sphinx.util.osutil import ensuredir
+
+from lrcore.pictures import EXTRAS
 
 METADATA = {
     "accelerator": "GPU",  # Colab opens a machine that has one
@@ -55,6 +58,21 @@ FIGURE = "Draws the figure"
 DEVICE = 'print("running on", jax.devices()[0].platform)'  # the chapter's own line, which AFTER stands for
 
 
+def source(build: Path, docname: str) -> Path:
+    """The code of a page, as a notebook."""
+    return build / "jupyter_execute" / f"{docname}.ipynb"
+
+
+def executed(build: Path, docname: str) -> list:
+    """The cells of a page, with what they printed and drew."""
+    if not source(build, docname).exists():
+        return []
+    notebook = nbformat.read(source(build, docname), as_version=4)
+    with suppress(KeyError):  # its outputs are kept apart; there are none where nothing was run
+        _, notebook = get_cache(str(build / ".jupyter_cache")).merge_match_into_notebook(notebook)
+    return notebook.cells
+
+
 class Notebooks(Builder):
     """Writes `<chapter>.ipynb`. Links lead to the pages, or to the notebook beside it where these have no
     address."""
@@ -65,12 +83,8 @@ class Notebooks(Builder):
         self.site = (REPOSITORY.links() if REPOSITORY else {}).get("Documentation", "")
         self.macros = self.config.mathjax3_config["tex"]["macros"]
 
-    def executed(self, docname: str) -> Path:
-        """The code of the page, as a notebook."""
-        return Path(self.outdir).parent / "jupyter_execute" / f"{docname}.ipynb"
-
     def get_outdated_docs(self):
-        return sorted(name for name in self.env.found_docs if self.executed(name).exists())
+        return sorted(name for name in self.env.found_docs if source(Path(self.outdir).parent, name).exists())
 
     def get_target_uri(self, docname: str, typ: str | None = None) -> str:
         return f"{self.site}{docname}.html" if self.site else f"{docname}.ipynb"
@@ -78,7 +92,7 @@ class Notebooks(Builder):
     def get_relative_uri(self, from_: str, to: str, typ: str | None = None) -> str:
         if self.site:
             return self.get_target_uri(to)
-        if not self.executed(to).exists():
+        if not source(Path(self.outdir).parent, to).exists():
             return ""
         return posixpath.relpath(self.get_target_uri(to), posixpath.dirname(from_))
 
@@ -94,17 +108,9 @@ class Notebooks(Builder):
     def prepare_writing(self, docnames: set[str]) -> None:
         pass
 
-    def cells(self, docname: str) -> list:
-        """The code of the page, with what it printed and drew."""
-        notebook = nbformat.read(self.executed(docname), as_version=4)
-        with suppress(KeyError):  # its outputs are kept apart; there are none where nothing was run
-            cache = get_cache(str(Path(self.outdir).parent / ".jupyter_cache"))
-            _, notebook = cache.merge_match_into_notebook(notebook)
-        return notebook.cells
-
     def chapter(self, docname: str, doctree: nodes.document, answers: str = "closed") -> "Chapter | None":
         """None for a page without code."""
-        cells = self.cells(docname) if self.executed(docname).exists() else []
+        cells = executed(Path(self.outdir).parent, docname)
         if not any(cell.cell_type == "code" for cell in cells):
             return None
         numbers = self.env.toc_fignumbers.get(docname, {})
@@ -213,7 +219,9 @@ class Chapter:
         for output in outputs(self.source[node["cell_index"]]):
             data = output.get("data", {})
             if "image/png" in data:
-                found.append(f"![{alt}](data:image/png;base64,{data['image/png'].strip()})")
+                width = output.metadata.get("image/png", {}).get("width", "")
+                picture = f"data:image/png;base64,{data['image/png'].strip()}"
+                found.append(f'<img alt="{html.escape(alt)}" width="{width}" src="{picture}">')
             else:
                 found += ["*It prints:*", plain.fence(output.get("text") or data.get("text/plain", ""))]
         return "\n\n".join(found + self.writer.caption(node))
@@ -257,7 +265,7 @@ def outputs(cell) -> list:
             continue
         if "image/png" in output.get("data", {}):
             output.data["image/png"] = on_white(output.data["image/png"])
-            output.metadata = {}
+            output.data.pop(EXTRAS, None)  # for the pages
         if output.output_type == "execute_result":
             output.execution_count = None
         found.append(output)
@@ -268,11 +276,10 @@ def outputs(cell) -> list:
 
 
 def on_white(picture: str) -> str:
-    """A picture of the pages, mid-grey on nothing, as one that reads on white: dark on white."""
+    """A picture of the pages, which has no ground of its own."""
     pixels = matplotlib.image.imread(io.BytesIO(base64.b64decode(picture)))
-    color, opacity = pixels[..., :3].copy(), pixels[..., 3:]
-    color[(abs(color - 0.5) < 0.02).all(axis=-1)] = 0.35
     made = io.BytesIO()
+    color, opacity = pixels[..., :3], pixels[..., 3:]
     matplotlib.image.imsave(made, np.clip(color * opacity + 1 - opacity, 0, 1), format="png")
     return base64.b64encode(made.getvalue()).decode()
 
