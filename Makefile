@@ -43,7 +43,7 @@ test: env        ## run all tests, and every notebook in smoke scale
 	env -u LRCORE_DATA $(PYTEST) --nbval-lax --nbval-sanitize-with tests/book/sanitize.cfg book
 
 pages: env       ## test the built pages, in a browser, and the notebooks that they offer
-	$(RUN) -m pytest tests/book/test_pages.py tests/book/test_plain_notebooks.py
+	$(RUN) -m pytest -n 2 --dist worksteal tests/book/test_pages.py tests/book/test_figures.py tests/book/test_plain_notebooks.py
 
 colab: env       ## run the plain notebooks, in smoke scale, beside the packages that Colab has
 	env $(KEEP) $(RUN) tools/colab.py $(PYTHON312) $(NAMES)

@@ -19,6 +19,15 @@ import sync  # noqa: E402
 
 CHAPTERS = sync.chapters()
 NAMES = [p.stem for p in CHAPTERS]
+HTML = ROOT / "_build" / "html"
+WRITTEN = sorted(p.relative_to(HTML).as_posix() for p in HTML.glob("book/*.html"))
+WIDTHS = (1280, 390)  # a window, and a telephone
+
+
+def resize(browser, width: int) -> None:
+    """The size of the page itself: a window cannot be made as narrow as a telephone."""
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
 
 def tracked_files() -> list[Path]:

@@ -1,30 +1,23 @@
 """The built pages in a real browser that reaches nothing but this machine."""
 
-import functools
 import html
 import json
 import re
-import threading
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from common import NAMES, ROOT, pdf, repository
+from common import HTML, NAMES, ROOT, WIDTHS, WRITTEN, pdf, repository, resize
 
-HTML = ROOT / "_build" / "html"
 SLIDES = sorted((ROOT / "_build" / "slides").glob("*.html"))
-WRITTEN = sorted(p.relative_to(HTML).as_posix() for p in HTML.glob("book/*.html"))
 PAGES = [*WRITTEN, "genindex.html", "py-modindex.html"]
 
-if not (HTML / "index.html").exists():
+if not WRITTEN:
     pytest.skip("the book is not built: run `make book`", allow_module_level=True)
-if not (pdf.CHROMIUM.exists() and pdf.DRIVER.exists()):
-    pytest.skip("no Chromium: install Debian's chromium and chromium-driver", allow_module_level=True)
 
 from axe_core_python.selenium import Axe  # noqa: E402
 from nbconvert import HTMLExporter  # noqa: E402
 
-WIDTHS, THEMES = (1280, 390), ("light", "dark")
+THEMES = ("light", "dark")
 
 # The ratio of contrast (WCAG 2) of the text of each element that has some.
 CONTRAST = """
@@ -124,37 +117,6 @@ return [...document.querySelectorAll("article pre")]
 RAW = re.compile(
     r"""[{\[]\s*[-.\d'"\[({A-Z]|:\s+\((?:-?\d[\d.]*,\s*){2,}|\([^()\s]+,\)|[A-Z]\w+\(\w+=|\.\d{7}"""
 )
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture(scope="module")
-def address():
-    handler = functools.partial(Quiet, directory=str(HTML))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    found = pdf.chromium(
-        f"--user-data-dir={tmp_path_factory.mktemp('browser')}",
-        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-        **{"goog:loggingPrefs": {"performance": "ALL", "browser": "ALL"}},
-    )
-    yield found
-    found.quit()
-
-
-def resize(browser, width):
-    """The size of the page itself: a window cannot be made as narrow as a telephone."""
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
 
 def requests_that_went_wrong(browser, address):

@@ -1,0 +1,109 @@
+"""The figures of the built pages: sharp, read at either width, and those that move."""
+
+import base64
+import json
+import re
+
+import pytest
+from common import CHAPTERS, HTML, WIDTHS, resize
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+DRAWN = [c.stem for c in CHAPTERS if (HTML / f"book/{c.stem}.html").exists()]
+# Nine points, the smallest words of the style, in pixels of a screen of 110 an inch.
+WORDS = 9 / 72 * 110
+LEAST = dict(zip(WIDTHS, (10, 7), strict=True))
+
+if not DRAWN:
+    pytest.skip("the book is not built: run `make book`", allow_module_level=True)
+
+READY = """
+const done = arguments[0];
+const all = [...document.querySelectorAll("article img.drawn")];
+Promise.all(all.map(i => { i.loading = "eager"; return i.decode().catch(() => 0); })).then(() => done(true));
+"""
+# Of each figure: its name, its width in pixels and on the page, and the size that it says it has.
+FIGURES = """
+document.querySelectorAll("details").forEach(e => e.open = true);
+return [...document.querySelectorAll("article img.drawn")].filter(i => i.offsetParent).map(i =>
+    [i.currentSrc.split("/").pop(), i.naturalWidth, i.clientWidth,
+     Number(i.getAttribute("width")), Number(i.getAttribute("height"))]);
+"""
+
+
+@pytest.mark.parametrize("chapter", DRAWN)
+def test_figures_are_sharp_and_their_words_are_read(browser, address, chapter):
+    browser.get(f"{address}/book/{chapter}.html")
+    for width in WIDTHS:
+        resize(browser, width)
+        browser.execute_async_script(READY)
+        for name, pixels, wide, said_wide, said_high in browser.execute_script(FIGURES):
+            assert pixels >= 1.95 * wide, f"{name}, {width} px: {pixels} pixels for {wide}"
+            assert said_wide > 0 and said_high > 0, name  # the text does not move when it arrives
+            size = WORDS * wide / (pixels / 2)
+            assert size >= LEAST[width], f"{name}: words of {size:.1f} px at {width}"
+
+
+def moving(chapter):
+    """What each slider of a page holds, and the pictures that it names."""
+    source = (HTML / f"book/{chapter}.html").read_text()
+    found = re.findall(r'data-explore="([^"]*)"', source)
+    return [json.loads(text.replace("&quot;", '"')) for text in found]
+
+
+@pytest.mark.parametrize("chapter", DRAWN)
+def test_each_chapter_moves_and_is_light(chapter):
+    found = moving(chapter)
+    assert found
+    for one in found:
+        files = [HTML / "book" / frame for frame in one["frames"]]
+        assert len(set(one["frames"])) == len(files)
+        assert sum(file.stat().st_size for file in files) <= 1.5e6
+
+
+FRAMES = "return performance.getEntriesByType('resource').filter(e => /-\\d+\\.webp/.test(e.name)).length"
+
+
+def test_a_slider_moves_the_picture(browser, address):
+    """By the keyboard; what it shows is fetched when it is first reached for, and paper has the first."""
+    browser.get(f"{address}/book/start.html")
+    resize(browser, WIDTHS[0])
+    (one,) = moving("start")
+    assert browser.execute_script(FRAMES) == 0
+    box = browser.find_element(By.CSS_SELECTOR, "[data-explore]")
+    first = box.find_element(By.TAG_NAME, "img").get_attribute("src")
+    slider, *_ = box.find_elements(By.TAG_NAME, "input")
+    assert slider.accessible_name == one["sliders"][0]["name"]
+    slider.send_keys(Keys.HOME)
+    assert slider.get_attribute("aria-valuetext") == one["sliders"][0]["values"][0]
+    at = [0, *(s["start"] for s in one["sliders"][1:])]
+    place = 0
+    for index, s in zip(at, one["sliders"], strict=True):
+        place = place * len(s["values"]) + index
+    now = box.find_element(By.TAG_NAME, "img").get_attribute("src")
+    assert now.endswith(one["frames"][place].split("/")[-1]) and now != first
+    browser.execute_cdp_cmd("Page.printToPDF", {})
+    browser.execute_script("dispatchEvent(new Event('beforeprint'))")
+    assert box.find_element(By.TAG_NAME, "img").get_attribute("src") == first
+    browser.execute_script("dispatchEvent(new Event('afterprint'))")
+
+
+def test_a_slider_plays(browser, address):
+    browser.get(f"{address}/book/flow_matching.html")
+    (one,) = moving("flow_matching")
+    assert one["play"] is not None
+    button = browser.find_element(By.CSS_SELECTOR, ".explore button")
+    slider = browser.find_element(By.CSS_SELECTOR, ".explore input")
+    last = len(one["sliders"][one["play"]]["values"]) - 1
+    browser.execute_script("arguments[0].click()", button)
+    reached = "return new Promise(done => setTimeout(() => done(arguments[0].value), 4500))"
+    assert int(browser.execute_script(reached, slider)) == last
+    assert button.text == "Play"
+
+
+def test_pictures_for_a_telephone_are_whole():
+    """Each is a picture of its own, narrower than the other."""
+    narrow = sorted(HTML.glob("_images/*-narrow.webp"))
+    assert narrow
+    for file in narrow:
+        assert base64.b64encode(file.read_bytes()[:4]) == b"UklGRg=="
