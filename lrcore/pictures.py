@@ -3,14 +3,13 @@ pages a second picture for telephones, where a row has two panels at most."""
 
 import base64
 import io
-import json
 import math
+import struct
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# A notebook's output may hold what only the book reads (book/_ext/pictures.py), under this name.
-EXTRAS = "application/vnd.lrcore+json"
+# The metadata of a notebook's output hold what only the book reads (book/_ext/pictures.py), under this name.
+EXTRAS = "lrcore"
 # Pixels an inch, of the screen and of the picture.
 DENSITY, PIXELS = 110, 220
 # A wider figure would be too small to read on a telephone, which shows some 3.2 inches of it.
@@ -20,25 +19,24 @@ NARROW = 5.6
 def encode(figure: Figure, kind: str = "png", **options) -> str:
     """The figure as a picture, in base64."""
     made = io.BytesIO()
-    quality = {"pil_kwargs": {"quality": 75}} if kind == "webp" else {}
+    quality = {"pil_kwargs": {"quality": 70, "method": 6}} if kind == "webp" else {}
     figure.savefig(made, format=kind, dpi=PIXELS, **quality, **options)
     return base64.b64encode(made.getvalue()).decode()
 
 
-def bundle(picture: str, width: float, height: float, **extras) -> tuple[dict, dict]:
-    """A picture (in base64, its size in inches) and what the book adds to it, as Jupyter's output and its
-    metadata."""
-    size = {"width": round(width * DENSITY), "height": round(height * DENSITY)}
-    data = {"image/png": picture} | ({EXTRAS: json.dumps(extras)} if extras else {})
-    return data, {"image/png": size}
+def bundle(picture: str, **extras) -> tuple[dict, dict]:
+    """A picture (in base64) as Jupyter's output, and in its metadata its size on the screen and what the
+    book adds to it."""
+    width, height = struct.unpack(">II", base64.b64decode(picture[:44])[16:24])  # as each PNG begins
+    size = {"width": round(width * DENSITY / PIXELS), "height": round(height * DENSITY / PIXELS)}
+    return {"image/png": picture}, {"image/png": size} | ({EXTRAS: extras} if extras else {})
 
 
 def for_pages(figure: Figure) -> tuple[dict, dict]:
     """A figure as the pages show it: as it is, and laid out for a telephone."""
     wide = encode(figure, bbox_inches="tight")
-    size = figure.get_size_inches()
     extras = {"narrow": encode(figure, "webp", bbox_inches="tight")} if lay_narrow(figure) else {}
-    return bundle(wide, *size, **extras)
+    return bundle(wide, **extras)
 
 
 def lay_narrow(figure: Figure) -> bool:
@@ -47,6 +45,7 @@ def lay_narrow(figure: Figure) -> bool:
     Two rows of panels become two columns, so that what stands above each other stands side by side. A larger
     grid, such as a pair plot, keeps its form.
 
+    >>> import matplotlib.pyplot as plt
     >>> figure, _ = plt.subplots(1, 3, figsize=(7.5, 2.5))
     >>> lay_narrow(figure), figure.get_size_inches().tolist()
     (True, [5.6, 5.0])
@@ -54,37 +53,28 @@ def lay_narrow(figure: Figure) -> bool:
     width, height = figure.get_size_inches()
     if width <= NARROW + 0.6:
         return False
-    panels = [ax for ax in figure.axes if ax.get_subplotspec() is not None]
-    grids = {ax.get_subplotspec().get_gridspec() for ax in panels}  # type: ignore[union-attr]
+    panels = [(ax, spec) for ax in figure.axes if (spec := ax.get_subplotspec()) is not None]
+    grids = {spec.get_gridspec() for _, spec in panels}
     rows, columns = next(iter(grids)).get_geometry() if len(grids) == 1 else (0, 0)
-    spans = any(ax.get_subplotspec().num1 != ax.get_subplotspec().num2 for ax in panels)  # type: ignore
+    spans = any(spec.num1 != spec.num2 for _, spec in panels)
     if columns < 3 or rows > 2 or spans:
         figure.set_size_inches(NARROW, height)
         return True
-    below = [(ax, lowest(ax, panels, rows, columns)) for ax in panels]
+    placed = {spec.num1: ax for ax, spec in panels}
     grid = figure.add_gridspec(columns if rows == 2 else math.ceil(columns / 2), 2)
-    for ax, last in below:
-        spec = ax.get_subplotspec()
-        assert spec is not None
-        row, column = divmod(spec.num1, columns)
+    for number, ax in placed.items():
+        row, column = divmod(number, columns)
         place = (column, row) if rows == 2 else divmod(column, 2)
         ax.set_subplotspec(grid[place])
-        # Axes shared along a row or a column of the wide figure show their numbers once; here each does.
+        # Axes shared along a row or a column of the wide figure have numbers and a name once; here each has.
         ax.tick_params(labelbottom=True, labelleft=True)
-        if not ax.get_xlabel():
-            ax.set_xlabel(last.get_xlabel())
+        foot = placed.get((rows - 1) * columns + column, ax)
+        if not ax.get_xlabel() and ax.get_shared_x_axes().joined(ax, foot):
+            ax.set_xlabel(foot.get_xlabel())
     new = NARROW / 2
     share = min(1.0, 1.1 * new * columns / width)  # lower as it is narrower, but for words and numbers
     figure.set_size_inches(NARROW, height / rows * share * grid.nrows)
     return True
-
-
-def lowest(ax: Axes, panels: list[Axes], rows: int, columns: int) -> Axes:
-    """The panel at the foot of a panel's column, which has the label of a shared axis."""
-    numbers = {panel.get_subplotspec().num1: panel for panel in panels}  # type: ignore[union-attr]
-    column = ax.get_subplotspec().num1 % columns  # type: ignore[union-attr]
-    foot = numbers.get((rows - 1) * columns + column, ax)
-    return foot if ax.get_shared_x_axes().joined(ax, foot) else ax
 
 
 def register(pages: bool) -> None:

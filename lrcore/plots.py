@@ -20,7 +20,7 @@ from .recording import Recording
 from .recording import Report as RecordingReport
 from .systems import EXTENT
 
-STYLE, PAGES = (Path(__file__).with_name(f"{name}.mplstyle") for name in ("lrcore", "pages"))
+STYLE = Path(__file__).with_name("lrcore.mplstyle")
 COLORS = ("#2F86C6", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#808080")
 # The same for words, which need more contrast: 4.5 to 1, on white and, inverted as pages do, on their dark.
 WORDS = ("#2B7AB4", "#C05500", "#008561", "#A16084", "#9A6B00", "#747474")
@@ -28,14 +28,13 @@ WORDS = ("#2B7AB4", "#C05500", "#008561", "#A16084", "#9A6B00", "#747474")
 
 def use_style() -> None:
     """The book's style for all figures that follow: dark grey on white, with two pixels for one of the
-    screen. For the book's own pages, which are light or dark, on nothing (where `LRCORE_PAGES` is set, as
-    `make book` does).
+    screen. On the book's own pages (`LRCORE_PAGES`, which `make book` sets) they also come in a form for
+    telephones.
 
     >>> use_style()
     """
-    pages = bool(os.environ.get("LRCORE_PAGES"))
-    plt.style.use([STYLE, PAGES] if pages else STYLE)
-    pictures.register(pages)
+    plt.style.use(STYLE)
+    pictures.register(bool(os.environ.get("LRCORE_PAGES")))
 
 
 def panels(n: int, *, width: float = 2.5, height: float = 2.6, **options) -> tuple:

@@ -12,7 +12,7 @@ from . import pictures
 MOST = 60
 
 
-def explore(draw: Callable, *, start: dict | None = None, play: str | None = None, **sliders: Sequence):
+def explore(draw: Callable, /, *, start: dict | None = None, play: str | None = None, **sliders: Sequence):
     """A figure with a slider for each parameter.
 
     In a notebook that runs, `draw` is called again whenever a slider moves. The book's pages hold a picture
@@ -76,12 +76,12 @@ class Explore:
         else:
             display(self.live())
 
-    def picture(self, kind: str, **values) -> tuple[str, tuple[float, float]]:
-        """What `draw` draws, in base64, and its size in inches."""
+    def picture(self, kind: str, **values) -> str:
+        """What `draw` draws, in base64."""
         plt.close("all")
         self.draw(**values)
         figure = plt.gcf()
-        made = pictures.encode(figure, kind), tuple(figure.get_size_inches())
+        made = pictures.encode(figure, kind)
         plt.close(figure)
         return made
 
@@ -90,14 +90,14 @@ class Explore:
         settings = [
             dict(zip(self.sliders, v, strict=True)) for v in itertools.product(*self.sliders.values())
         ]
-        first, size = self.picture("png", **self.start)
+        first = self.picture("png", **self.start)
         sliders = [
             {"name": name, "values": list(map(shown, values)), "start": values.index(self.start[name])}
             for name, values in self.sliders.items()
         ]
-        frames = [self.picture("webp", **values)[0] for values in settings]
+        frames = [self.picture("webp", **values) for values in settings]
         play = list(self.sliders).index(self.play) if self.play else None
-        return pictures.bundle(first, *size, explore={"sliders": sliders, "frames": frames, "play": play})
+        return pictures.bundle(first, explore={"sliders": sliders, "frames": frames, "play": play})
 
     def live(self):
         """Sliders of ipywidgets, and what is drawn below."""
@@ -119,7 +119,7 @@ class Explore:
             self.draw(**values)
             plt.show()
 
-        rows = list(made.values())
+        rows: list[widgets.Widget] = [*made.values()]
         if self.play:
             button = widgets.Play(min=0, max=len(self.sliders[self.play]) - 1, interval=250)
             widgets.jslink((button, "value"), (made[self.play], "index"))

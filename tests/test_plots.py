@@ -145,13 +145,6 @@ def test_losses():
         plots.losses({"a": curve}, smooth=0)
 
 
-def contrast_on_white(color):
-    light = [
-        c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in matplotlib.colors.to_rgb(color)
-    ]
-    return 1.05 / (np.dot([0.2126, 0.7152, 0.0722], light) + 0.05)
-
-
 def test_style_is_one_file_of_colours_that_the_colour_blind_tell_apart():
     plots.use_style()
     cycle = plt.rcParams["axes.prop_cycle"].by_key()["color"]
@@ -160,18 +153,28 @@ def test_style_is_one_file_of_colours_that_the_colour_blind_tell_apart():
     ]
 
 
-def test_the_ground_is_white_but_on_pages_that_may_be_light_or_dark(monkeypatch):
-    monkeypatch.setenv("LRCORE_PAGES", "1")
+def contrast(one, other):
+    def light(color):
+        c = np.asarray(color)
+        return np.where(c <= 0.03928, c / 12.92, ((c + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+
+    return (max(light(one), light(other)) + 0.05) / (min(light(one), light(other)) + 0.05)
+
+
+# CSS's hue-rotate(180deg), after invert(1): what the pages do to a figure where their ground is dark.
+HUE = np.array([[-0.574, 1.43, 0.144], [0.426, 0.43, 0.144], [0.426, 1.43, -0.856]])
+DARK = matplotlib.colors.to_rgb("#14181e")
+
+
+def test_words_in_figures_are_read_on_both_grounds():
     plots.use_style()
     figure, axes = plots.panels(3)
-    assert len(axes) == 3 and figure.get_facecolor()[3] == 0
-    monkeypatch.delenv("LRCORE_PAGES")
-    plots.use_style()
-    figure, axes = plots.panels(1)
     assert figure.get_facecolor() == axes[0].get_facecolor() == (1, 1, 1, 1)
-    # WCAG's contrast of words on white.
-    for name in ("text.color", "axes.labelcolor", "axes.titlecolor", "xtick.color", "legend.labelcolor"):
-        assert contrast_on_white(plt.rcParams[name]) > 4.5
+    names = ("text.color", "axes.labelcolor", "axes.titlecolor", "xtick.color", "legend.labelcolor")
+    for color in [*plots.WORDS, *(plt.rcParams[name] for name in names)]:
+        color = np.array(matplotlib.colors.to_rgb(color))
+        assert contrast(color, (1, 1, 1)) >= 4.5
+        assert contrast(np.clip(HUE @ (1 - color), 0, 1), DARK) >= 4.5
 
 
 def test_matrix_writes_every_number():

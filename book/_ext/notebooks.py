@@ -4,18 +4,14 @@ It takes the text from the resolved pages, with all numbers and references in it
 printed and drew, from the notebooks that were run for them.
 """
 
-import base64
 import html
-import io
 import posixpath
 import re
 from contextlib import suppress
 from pathlib import Path
 
 import harness
-import matplotlib.image
 import nbformat
-import numpy as np
 import plain
 from docutils import nodes
 from jupyter_cache import get_cache
@@ -264,8 +260,8 @@ def outputs(cell) -> list:
             found[-1].text += output.text
             continue
         if "image/png" in output.get("data", {}):
-            output.data["image/png"] = on_white(output.data["image/png"])
-            output.data.pop(EXTRAS, None)  # for the pages
+            output.metadata.pop(EXTRAS, None)  # for the pages
+            output.metadata.pop("needs_background", None)
         if output.output_type == "execute_result":
             output.execution_count = None
         found.append(output)
@@ -273,15 +269,6 @@ def outputs(cell) -> list:
         if "text" in output:
             output.text = re.sub(r"^running on \w+\n", "", output.text, flags=re.MULTILINE)
     return [output for output in found if output.get("text") != ""]
-
-
-def on_white(picture: str) -> str:
-    """A picture of the pages, which has no ground of its own."""
-    pixels = matplotlib.image.imread(io.BytesIO(base64.b64decode(picture)))
-    made = io.BytesIO()
-    color, opacity = pixels[..., :3], pixels[..., 3:]
-    matplotlib.image.imsave(made, np.clip(color * opacity + 1 - opacity, 0, 1), format="png")
-    return base64.b64encode(made.getvalue()).decode()
 
 
 def setup(app: Sphinx) -> dict:

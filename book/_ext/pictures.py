@@ -10,25 +10,23 @@ import json
 import re
 from pathlib import Path
 
-import matplotlib.image
 from notebooks import executed
 from sphinx.application import Sphinx
 from sphinx.util.osutil import ensuredir
 
-from lrcore.pictures import DENSITY, EXTRAS, PIXELS
+from lrcore.pictures import EXTRAS
 
 PICTURE = re.compile(r'<img [^>]*?src="(?P<folder>[./]*_images/)(?P<name>[0-9a-f]{64})\.png"[^>]*?/?>')
 
 
-def extras(app: Sphinx, docname: str) -> dict[str, dict]:
-    """By the name of a picture, what the cell that drew it left beside it."""
+def drawn(app: Sphinx, docname: str) -> dict[str, dict]:
+    """By the name of a picture, what the cell that drew it says of it."""
     found = {}
     for cell in executed(Path(app.outdir).parent, docname):
         for output in cell.get("outputs", []):
-            data = output.get("data", {})
-            if "image/png" in data:
-                name = hashlib.sha256(base64.b64decode(data["image/png"])).hexdigest()
-                found[name] = json.loads(data.get(EXTRAS, "{}"))
+            if "image/png" in output.get("data", {}):
+                picture = base64.b64decode(output["data"]["image/png"])
+                found[hashlib.sha256(picture).hexdigest()] = output["metadata"]
     return found
 
 
@@ -36,7 +34,7 @@ def place(app: Sphinx, pagename, templatename, context, doctree) -> None:
     if doctree is None or "_images/" not in context.get("body", ""):
         return
     images = Path(app.outdir) / "_images"
-    found = extras(app, pagename)
+    found = drawn(app, pagename)
 
     def keep(name: str, picture: str) -> str:
         ensuredir(images)
@@ -45,13 +43,10 @@ def place(app: Sphinx, pagename, templatename, context, doctree) -> None:
 
     def shown(match: re.Match) -> str:
         folder, name = match["folder"], match["name"]
-        if name not in found:
+        if "image/png" not in found.get(name, {}):
             return match[0]
-        more = found[name]
-        height, width = (
-            round(pixels * DENSITY / PIXELS)
-            for pixels in matplotlib.image.imread(images / f"{name}.png").shape[:2]
-        )
+        more = found[name].get(EXTRAS, {})
+        width, height = (found[name]["image/png"][side] for side in ("width", "height"))
         size = f'width="{width}" height="{height}" loading="lazy" class="drawn"'
         image = re.sub(r"\s*/?>$", f" {size}>", match[0])
         if narrow := more.get("narrow"):

@@ -70,7 +70,7 @@ def build_book(
         done = subprocess.run(
             command + ["--builder", "custom", "--custom-builder", builder] * bool(builder),
             cwd=folder,
-            env=unset | {repository.VARIABLE: address, "LRCORE_SCALE": "smoke"},
+            env=unset | {repository.VARIABLE: address, "LRCORE_SCALE": "smoke", "LRCORE_PAGES": "1"},
             capture_output=True,
             text=True,
         )

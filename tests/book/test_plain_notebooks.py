@@ -4,6 +4,7 @@ import base64
 import builtins
 import html
 import io
+import json
 import re
 from pathlib import Path
 
@@ -218,6 +219,46 @@ Inside.
 ::::
 """.replace("SETUP", SETUP)
 SECOND = "# Second\n\nTo {prf:ref}`prop-one`, {numref}`fig-one`, {eq}`eq-two`, {ref}`ex-gain`.\n\n" + SETUP
+SECOND += """
+```{code-cell} ipython3
+---
+mystnb:
+  figure:
+    name: fig-moves
+    caption: |
+      A line that moves.
+  image:
+    alt: A line.
+---
+import matplotlib.pyplot as plt
+
+import lrcore as lr
+
+lr.plots.use_style()
+
+
+def draw(slope):
+    plt.figure(figsize=(2, 2))
+    plt.plot([0, 1], [0, slope])
+
+
+lr.widgets.explore(draw, slope=[0.0, 1.0, 2.0], start={"slope": 1.0}, play="slope")
+```
+
+```{code-cell} ipython3
+---
+mystnb:
+  figure:
+    name: fig-wide
+    caption: |
+      Three panels.
+  image:
+    alt: Three lines.
+---
+for ax in lr.plots.panels(3, width=2.6)[1]:
+    ax.plot([0, 1])
+```
+"""
 TEACHING = """# Teaching
 
 ## Plans
@@ -304,10 +345,11 @@ def test_each_kind_has_a_plain_form(small, text):
 
 @pytest.mark.slow
 def test_references_lead_to_other_chapters(small):
-    assert words(small[1]).splitlines()[-1] == (
+    line = (
         f"To [Proposition 1]({HERE}#prop-one), [Fig. 1]({HERE}#fig-one), "
         f"[(3)]({HERE}#equation-eq-two), [Exercise 1]({HERE}#ex-gain)."
     )
+    assert line in words(small[1]).splitlines()
 
 
 @pytest.mark.slow
@@ -402,6 +444,21 @@ def test_outputs_are_those_of_the_page_on_white(small):
     (figure,) = shown[4]
     assert white(figure.data["image/png"])
     assert [cell.metadata.alt for cell in small[0] if "alt" in cell.metadata] == ["A line that rises."]
+
+
+@pytest.mark.slow
+def test_pictures_that_move_and_those_for_a_telephone_are_for_the_page(made, small):
+    page = (made / "html/book/second.html").read_text()
+    one = json.loads(html.unescape(re.search(r'data-explore="([^"]*)"', page)[1]))
+    assert one["sliders"] == [{"name": "slope", "values": ["0", "1", "2"], "start": 1}] and one["play"] == 0
+    assert len(set(one["frames"])) == 3 and all((made / "html/book" / f).exists() for f in one["frames"])
+    narrow = re.search(r'<source media="\(max-width: 600px\)" srcset="([^"]*)"', page)[1]
+    assert (made / "html/book" / narrow).exists()
+    assert page.count('loading="lazy" class="drawn"') == 2 and 'width="220" height="220"' in page
+    moved, wide = (cell.outputs[0] for cell in small[1] if cell.cell_type == "code" and cell.outputs)
+    for output in (moved, wide):
+        assert set(output.data) <= {"image/png", "text/plain"} and white(output.data["image/png"])
+    assert moved.metadata["image/png"] == {"width": 220, "height": 220}
 
 
 def white(picture: str) -> bool:
