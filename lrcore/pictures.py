@@ -19,7 +19,7 @@ NARROW = 5.6
 def encode(figure: Figure, kind: str = "png", **options) -> str:
     """The figure as a picture, in base64."""
     made = io.BytesIO()
-    quality = {"pil_kwargs": {"quality": 70, "method": 6}} if kind == "webp" else {}
+    quality: dict = {"pil_kwargs": {"quality": 70, "method": 6}} if kind == "webp" else {}
     figure.savefig(made, format=kind, dpi=PIXELS, **quality, **options)
     return base64.b64encode(made.getvalue()).decode()
 
