@@ -1,7 +1,16 @@
 """What hypothesis draws in more than one file."""
 
 import numpy as np
+from hypothesis import settings
 from hypothesis import strategies as st
+
+import lrcore as lr
+
+
+def draws(most: int):
+    """How often something is drawn that takes seconds: `most` times in the size of the book, a third of it in
+    every run of the tests."""
+    return settings(max_examples=lr.book.scale(smoke=max(3, most // 3), book=most), deadline=None)
 
 
 def gauges(condition: float, smallest: float, largest: float):

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from strategies import gauges
+from hypothesis import given
+from strategies import draws, gauges
 
 import lrcore as lr
 from lrcore import compare
@@ -32,7 +32,7 @@ def mixture() -> lr.GaussianMixture:
     return lr.GaussianMixture([0.3, 0.7], rng.normal(size=(2, 6)), covariances, n_inputs=1, bias=True)
 
 
-@settings(max_examples=60, deadline=None)
+@draws(60)
 @given(gauges(100, 0.1, 10))
 def test_networks_and_their_latents(gauge):
     """Rates, J, invariants and distances are those of the network; alignment and canonical gauge undo A."""
@@ -66,7 +66,7 @@ def test_networks_and_their_latents(gauge):
         np.testing.assert_allclose(ours.n, theirs.n, **TOLERANCE)
 
 
-@settings(max_examples=15, deadline=None)
+@draws(15)
 @given(gauges(100, 0.1, 10))
 def test_distributions(gauge):
     """Closed form for a mixture, carried back for any other; drift, conditional mean and density go along."""
@@ -97,7 +97,7 @@ def unmoved(measure) -> float:
     return measure(mixture(), Empirical(network(seed=1)), **DRAWS)
 
 
-@settings(max_examples=15, deadline=None)
+@draws(15)
 @given(gauges(100, 0.1, 10), gauges(100, 0.1, 10))
 def test_distances(one, other):
     """Between mixtures, and between the neurons of networks, each in coordinates of its own."""

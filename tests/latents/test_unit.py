@@ -4,8 +4,9 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from strategies import draws
 
 import lrcore as lr
 from lrcore import latents
@@ -56,7 +57,7 @@ def plain():
     return fit(recorded())
 
 
-@settings(max_examples=15, deadline=None)
+@draws(15)
 @given(units(apart=True))
 def test_a_fit_in_any_unit(plain, unit):
     """Latents, drift and noise of the state stay; m, d and the noise of rates are in the unit."""
@@ -78,7 +79,7 @@ def test_a_fit_in_any_unit(plain, unit):
     )
 
 
-@settings(max_examples=15, deadline=None)
+@draws(15)
 @given(units(apart=True))
 def test_factors_in_any_unit(unit):
     scale, shift = unit
@@ -89,7 +90,7 @@ def test_factors_in_any_unit(unit):
     np.testing.assert_allclose(*white, atol=1e-4)
 
 
-@settings(max_examples=15, deadline=None)
+@draws(15)
 @given(units(apart=False))
 def test_least_squares_in_any_unit(unit):
     """One scale for all neurons, whose errors count alike; z has it, and m is white."""
