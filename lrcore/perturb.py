@@ -22,8 +22,8 @@ from .network import Embedding, LowRankNetwork, states
 # Neurons that stand for a population.
 _MANY = 8192
 # Of its prior's standard deviation, what may be left of a prediction that is identified, so that two standard
-# deviations are 5 %; and of one that is assumed: to a tenth, as a mode is identified.
-_IDENTIFIED, _ASSUMED = 0.025, 0.1
+# deviations are 5 %; and how much may be what no drift shows before it is free.
+_IDENTIFIED, _FREE = 0.025, 0.2
 
 
 class Perturbation(eqx.Module):
@@ -105,8 +105,8 @@ def current(amount, which=None, *, during: tuple[float, float] | None = None) ->
 
     >>> from lrcore import systems
     >>> net = systems.ring().sample(jr.key(0), 100)
-    >>> [perturbed(net, current(level)).d[0].item() for level in (-1.0, 0.0, 1.0)]
-    [-1.0, 0.0, 1.0]
+    >>> [perturbed(net, current(level)).d[0].item() for level in (-1.0, 0.5, 1.0)]
+    [-1.0, 0.5, 1.0]
     """
     checks.finite("amount", np.asarray(amount, float))
     return Perturbation(which, "current", float(amount), _pulse(during))
@@ -280,16 +280,33 @@ def rows(
     z, u = states(z, u, embedding.rank, embedding.n_inputs)
     count = int(np.prod(z.shape[:-1]))
     z, u = (np.asarray(part, float).reshape(count, part.shape[-1]) for part in (z, u))
-    e, bias = np.array(embedding.array, float), embedding.d is not None
+    options = {"bias": embedding.d is not None, "activation": activation, "labels": labels}
+    return perturbed_rates(embedding.array, perturbations, z, u, **options) / embedding.n_neurons
+
+
+def perturbed_rates(
+    e: ArrayLike,
+    perturbations: Perturbation | Sequence[Perturbation],
+    z: Float[np.ndarray, "state rank"],
+    u: Float[np.ndarray, "state input"],
+    *,
+    bias: bool,
+    activation: Activation,
+    labels: ArrayLike | None = None,
+) -> Float[np.ndarray, "state neuron"]:
+    """What neurons of columns e (neuron, embedding) write while they are perturbed, in float64: their rates,
+    0 where they are silent.
+    """
+    e = np.array(e, float)
     on = _acting(perturbations, e, labels, activation)
     if bias:
         e[:, -1] += on.current
-    else:
-        e = np.concatenate([e, on.current[:, None]], axis=1)
-    found = np.array(rates(e, z, u, bias=True, activation=activation))
+    elif on.current.any():
+        e, bias = np.concatenate([e, on.current[:, None]], axis=1), True
+    found = np.array(rates(e, z, u, bias=bias, activation=activation))
     found[:, on.silent] = 0
     found[:, on.held] = on.rate[on.held]
-    return found / len(e)
+    return found
 
 
 def simulate(
@@ -351,7 +368,8 @@ class Prediction(eqx.Module):
     - `states`, `inputs`: where. `drift`: (state, rank), the prediction of maximum entropy: that of the
       simplest circuit with the dynamics that were recorded.
     - `low`, `high`: (state, rank), the band of all circuits with these dynamics.
-    - `networks`: circuits drawn from it, perturbed: each has its own flow, fixed points and trajectories.
+    - `network`: the simplest circuit, perturbed. `weights`: (draw, neuron, rank), n of circuits drawn from
+      the band.
     - `left`: what is left of the prior's standard deviation of this drift, root mean squares over states and
       coordinates, once the data are in: (of any circuit, of the simplest).
     """
@@ -361,21 +379,29 @@ class Prediction(eqx.Module):
     drift: Float[np.ndarray, "state rank"]
     low: Float[np.ndarray, "state rank"]
     high: Float[np.ndarray, "state rank"]
-    networks: tuple[LowRankNetwork, ...]
+    network: LowRankNetwork
+    weights: Float[np.ndarray, "draw neuron rank"]
     left: tuple[float, float]
 
     @property
     def verdict(self) -> str:
         """ "identified", "assumed" or "free", by the rule of `predict`."""
         every, simplest = self.left
-        return "identified" if every <= _IDENTIFIED else "assumed" if simplest <= _ASSUMED else "free"
+        if every <= _IDENTIFIED:
+            return "identified"
+        return "free" if every**2 - simplest**2 >= _FREE**2 else "assumed"
+
+    @property
+    def networks(self) -> tuple[LowRankNetwork, ...]:
+        """The circuits of the band, perturbed: each has its own flow, fixed points and trajectories."""
+        return tuple(_with(self.network, n) for n in self.weights)
 
     def __repr__(self) -> str:
         every, simplest = self.left
         meant = {
             "identified": "the recording decides it",
-            "assumed": "the recording leaves it open, and only the simplest circuit decides it",
-            "free": "neither the recording nor the simplest circuit decides it",
+            "assumed": "the recording leaves some of it open, where maximum entropy decides",
+            "free": "circuits with the recorded dynamics respond differently",
         }
         return (
             f"Prediction at {len(self.states)} states: {self.verdict}, {meant[self.verdict]}\n"
@@ -399,13 +425,15 @@ def predict(
 
     Two beliefs about g are compared, see `lr.belief.belief`. For one, g also has what no drift on the
     visited states shows, as large as what they show: what the data leave open has its full width. For the
-    other, that of maximum entropy, it has not. Let $\sigma_0$ be the standard deviation of the perturbed drift
-    before the data under the first, and $\sigma_1,\sigma_2$ those after the data under the first and the
-    second, root mean squares over the states and coordinates. The prediction is
+    other, that of maximum entropy, it has not. The perturbed drift has the standard deviation $\sigma_0$
+    before the data under the first, and $\sigma_1$ and $\sigma_2$ after them under the first and the second,
+    root mean squares over the states and coordinates. The prediction is
 
     - *identified*, if $\sigma_1\le\sigma_0/40$: the data decide it, whatever else the circuit is;
-    - *assumed*, if not, and $\sigma_2\le\sigma_0/10$: the data leave it open, and maximum entropy decides it;
-    - *free* otherwise: not even the simplest circuit's response is known.
+    - *free*, if $\sigma_1^2-\sigma_2^2\ge(\sigma_0/5)^2$: a fifth or more of the size of the response is what
+      no drift shows, and circuits with the same dynamics respond differently;
+    - *assumed* otherwise: the data leave some of it open, to what no drift shows or to noise, and there
+      maximum entropy decides.
 
     **Arguments**
 
@@ -426,7 +454,7 @@ def predict(
     >>> net = systems.ring().sample(jr.key(0), 300)
     >>> model = maxent.fit(steps(systems.trajectories(net, points=5), alpha=0.1), net.embedding)
     >>> predict(model, silenced(lambda e: e[:, 0] < 0), systems.grid(5), key=jr.key(1)).verdict
-    'assumed'
+    'free'
     """
     fit = model.maxent if isinstance(model, Connector) else model
     if not isinstance(fit, MaximumEntropy):
@@ -446,14 +474,13 @@ def predict(
     before = np.diag(every.before(asked, accident=accident)).mean() * scale
     left = tuple(float(np.sqrt(one / before)) for one in variances)
     drawn = every.sample(key, draws, accident=accident)
-    tau = model.tau if isinstance(model, Connector) else 1.0
-    network = fit.network(tau)
-    networks = tuple(
-        perturbed(_with(network, n), perturbations, labels=labels) for n in drawn.astype(np.float32)
-    )
-    low, high = np.quantile(asked @ drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
     weights = fit.n if accident else np.asarray(fit.conditional_mean(e), float)
-    return Prediction(z, u, asked @ weights, low, high, networks, left)  # ty: ignore[invalid-argument-type]
+    tau = model.tau if isinstance(model, Connector) else 1.0
+    network = perturbed(_with(fit.network(tau), weights.astype(np.float32)), perturbations, labels=labels)
+    low, high = np.quantile(asked @ drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    writes = ~_acting(perturbations, np.asarray(e.array, float), labels, phi).silent
+    drawn = (drawn * writes[:, None]).astype(np.float32)
+    return Prediction(z, u, asked @ weights, low, high, network, drawn, left)  # ty: ignore[invalid-argument-type]
 
 
 def _with(network: LowRankNetwork, n) -> LowRankNetwork:
