@@ -9,6 +9,7 @@ import importlib
 
 __version__ = "0.1.0"
 
+from . import belief as belief
 from . import book as book
 from . import clusters as clusters
 from . import compare as compare
@@ -19,6 +20,7 @@ from . import identifiability as identifiability
 from . import latents as latents
 from . import maxent as maxent
 from . import optimize as optimize
+from . import perturb as perturb
 from . import population as population
 from . import recording as recording
 from . import systems as systems

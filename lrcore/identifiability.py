@@ -1,326 +1,155 @@
-"""What dynamics determine of the connectivity: the operator from conditional mean to drift, mode by mode."""
+"""How much data determine of the connectivity: numbers about the law, single neurons, and what is assumed."""
 
 import warnings
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from . import checks
-from .activation import Activation, resolve
-from .checks import ArrayLike, x64
+from .activation import Activation
+from .checks import ArrayLike
 from .connector import Connector
-from .distributions import GaussianMixture
 from .maxent import MaximumEntropy, fit, matched
-from .modes import rates
-from .network import Embedding, columns
+from .network import Embedding
+from .spectra import IDENTIFIED, given_noise
+from .spectra import Spectrum as Spectrum
+from .spectra import determined_orders as determined_orders
+from .spectra import spectrum as spectrum
 from .steps import Steps
 
-# Nodes for each coordinate of a quadrature over one, two or three: the rule's error falls geometrically with
-# their number.
-_NODES = {1: 128, 2: 64, 3: 24}
-# Singular values below this share of the first are rounding errors.
-_ROUNDING = 1e-12
-# A mode counts as identified when its posterior standard deviation is at most a tenth of its prior's.
-_IDENTIFIED = 99.0
+# What rates show to this accuracy, by modes above this tolerance, is a confound.
+_CONFOUNDED = 1e-2
 
 
-class Spectrum(eqx.Module):
-    r"""The singular system of $(\mathcal Tg)(z,u)=\mathbb E_{p(e)}[g(e)\,\phi(m\cdot z+b\cdot u+d)]$, made by
-    `spectrum`.
+def ghost(m: ArrayLike, d: ArrayLike) -> Float[np.ndarray, "..."]:
+    r"""A function of the embedding that tanh never sees, though it is odd: for independent standard normal m
+    and d, $\mathbb E[q\,\tanh(mz+d)]=0$ for every z.
 
-    $$\mathcal T=\sum_j\sigma_j\,\chi_j\otimes\psi_j$$
+    $$q(m,d)=m\,(d^2B-2dB'+B'')+(m^3-3m)\,B,\qquad B(d)=\int_0^1e^{a^2c^2/2}\cos(acd)\,\mathrm dc,\quad
+      a=\tfrac\pi2$$
 
-    from $L^2(p(e))$ to the explored states, each coordinate of g on its own. What is orthogonal to every
-    $\psi_j$ is its null space: no dynamics on these states tell it apart from zero.
+    at m and d of one shape, rank 1. A current into all neurons shows it: $\mathbb E[q\tanh(mz+d+u)]\ne0$.
 
-    - `nodes`, `shares`: where p(e) is evaluated (node, embedding) and with which weight (node,); the neurons,
-      each with weight 1/N, for a sampled p(e).
-    - `states`, `inputs`: the explored $z_s$ (state, rank) and $u_s$ (state, input), of equal weight.
-    - `values`: $\sigma_j$ (mode,), falling. `modes`: $\psi_j$ (node, mode), orthonormal under `shares`.
-    - `images`: $\chi_j$ (state, mode), orthonormal under equal weights of the states.
+    Source: ours. By Stein's identity the expectation is $z\int\big[(1+z^2)T^{(3)}+T^{(1)}\big]\rho B\,\mathrm
+    dd$ with $T(d)=\mathbb E_m\tanh(mz+d)$ and $\rho$ the density of d. Up to factors, the Fourier transform
+    of $\rho B$ is $e^{-\omega^2/2}\sinh(a\omega)/a\omega$, and that of $T^{(1)}$ is
+    $e^{-\omega^2z^2/2}\,a\omega/\sinh a\omega$: what is integrated over $\omega$ is the derivative of
+    $\omega e^{-(1+z^2)\omega^2/2}$.
+
+    >>> x = np.linspace(-9, 9, 361)
+    >>> m, d = np.meshgrid(x, x)
+    >>> weights = np.exp(-(m**2 + d**2) / 2) / np.exp(-(m**2 + d**2) / 2).sum()
+    >>> bool(abs(np.sum(weights * ghost(m, d) * np.tanh(2 * m + d))) < 1e-12)
+    True
+    """
+    m, d = np.asarray(m, float), np.asarray(d, float)
+    nodes, weights = np.polynomial.legendre.leggauss(40)
+    frequency = np.pi / 4 * (nodes + 1)
+    weights = weights / 2 * np.exp(frequency**2 / 2)
+    phase = frequency * d[..., None]
+    level = np.cos(phase) @ weights
+    slope = -np.sin(phase) @ (weights * frequency)
+    bend = -np.cos(phase) @ (weights * frequency**2)
+    return m * (d**2 * level - 2 * d * slope + bend) + (m**3 - 3 * m) * level
+
+
+class Confound(NamedTuple):
+    r"""What else makes the same flow; made by `confounds`.
+
+    - `name`: "leak" or "origin". `residual`: by how much the drift that it needs is missed, relative to it.
+    - `size`: root mean square of q over nodes and coordinates, in the unit of n. `change`: q (node, rank).
     """
 
-    nodes: Float[np.ndarray, "node embedding"]
-    shares: Float[np.ndarray, " node"]
-    states: Float[np.ndarray, "state rank"]
-    inputs: Float[np.ndarray, "state input"]
-    values: Float[np.ndarray, " mode"]
-    modes: Float[np.ndarray, "node mode"]
-    images: Float[np.ndarray, "state mode"]
-    bias: bool = eqx.field(static=True)
-    activation: Activation = eqx.field(static=True)
+    name: str
+    residual: float
+    size: float
+    change: Float[np.ndarray, "node change"]
 
-    def __repr__(self) -> str:
-        last = self.values[-1] / self.values[0] if len(self.values) else 0.0
-        return (
-            f"Spectrum: {len(self.values)} modes, {len(self.nodes):,} nodes, {len(self.states):,} states; "
-            f"singular values {self.values.max(initial=0):.3g} down to {last:.1g} of it"
-        )
-
-    def rank(self, tolerance: float = 1e-9) -> int:
-        r"""How many singular values exceed `tolerance` times the largest."""
-        tolerance = checks.positive("tolerance", tolerance)
-        return int((self.values > tolerance * self.values[0]).sum())
-
-    def captured(
-        self, function: ArrayLike, tolerance: float = 1e-9
-    ) -> float | Float[np.ndarray, " function"]:
-        r"""Share of a function's energy that lies in the row space: 1 is fully determined, 0 is free.
-
-        - `function`: values at the nodes, (node,) or (node, function).
-        - `tolerance`: modes with $\sigma_j$ below it, relative to $\sigma_1$, count as null.
-        """
-        values = self._values(function)
-        inside = self.modes[:, : self.rank(tolerance)].T @ (self.shares[:, None] * values)
-        share = (inside**2).sum(axis=0) / (self.shares @ values**2)
-        return share if np.ndim(function) > 1 else float(share[0])
-
-    def identified_part(self, function: ArrayLike, tolerance: float = 1e-9) -> Float[np.ndarray, "node ..."]:
-        """The projection of a function (node, ...) on the row space; what is left of it is free."""
-        values = self._values(function)
-        modes = self.modes[:, : self.rank(tolerance)]
-        part = modes @ (modes.T @ (self.shares[:, None] * values))
-        return part.reshape(np.shape(function))
-
-    def free_part(self, function: ArrayLike, tolerance: float = 1e-9) -> Float[np.ndarray, "node ..."]:
-        """The projection of a function (node, ...) on the null space: added to g it changes no drift."""
-        return np.asarray(function, float) - self.identified_part(function, tolerance)
-
-    def at(self, e: ArrayLike, count: int) -> Float[np.ndarray, "neuron mode"]:
-        r"""The first `count` modes at any embedding:
-        $\psi_j(e)=\frac1{\sigma_j}\langle\chi_j,\phi(h_e)\rangle$.
-        """
-        e = np.asarray(columns(e, self.nodes.shape[1], ("neuron", "embedding")), float)
-        count = checks.count("count", count, least=0)
-        if count > len(self.values):
-            raise ValueError(f"count: expected at most the {len(self.values)} modes there are, got {count}")
-        seen = _rates(e, self.states, self.inputs, self.bias, self.activation)
-        return seen.T @ (self.images[:, :count] / (self.values[:count] * len(self.states)))
-
-    def information(
-        self, noise, *, steps: int | None = None, size: float = 1.0
-    ) -> Float[np.ndarray, " mode"]:
-        r"""$\sigma_j^2 s_0^2 T/s^2$: by how much the data's precision on each mode exceeds the prior's.
-
-        - `noise`: s, standard deviation of one coordinate of one measured drift $Y_t$; `steps`: T, how many
-          there are (the states by default); `size`: $s_0$, prior standard deviation of the coefficient of a
-          mode.
-        """
-        noise, size = _noise(noise), checks.positive("size", size)
-        steps = len(self.states) if steps is None else checks.count("steps", steps)
-        return (self.values * size / noise) ** 2 * steps
-
-    def degrees_of_freedom(self, noise, **options) -> float:
-        r"""$\mathrm{df}=\mathrm{tr}\,K(K+\lambda I)^{-1}$ with $K=\mathcal T\mathcal T^*$,
-        $\lambda=s^2/(s_0^2T)$; options as `information`.
-        """
-        gain = self.information(noise, **options)
-        return float((gain / (1 + gain)).sum())
-
-    def identified(self, noise, **options) -> Bool[np.ndarray, " mode"]:
-        """Modes whose posterior standard deviation is at most a tenth of their prior's; options as
-        `information`.
-        """
-        return self.information(noise, **options) >= _IDENTIFIED
-
-    def _values(self, function):
-        if np.shape(function)[:1] != (len(self.nodes),):
-            raise ValueError(
-                f"function: expected a value at each of the {len(self.nodes)} nodes, got shape "
-                f"{np.shape(function)}"
-            )
-        checks.finite("function", np.asarray(function, float))
-        return np.asarray(function, float).reshape(len(self.nodes), -1)
+    @property
+    def found(self) -> bool:
+        """Whether weights make up for it to a hundredth, so that data of that accuracy do not tell it."""
+        return self.residual <= _CONFOUNDED
 
 
-def spectrum(
-    embedding,
-    states: ArrayLike,
-    inputs: ArrayLike | None = None,
-    *,
-    activation: Activation = "tanh",
-    shares: ArrayLike | None = None,
-    nodes: int | None = None,
-    modes: int | None = None,
-) -> Spectrum:
-    r"""The singular system of $\mathcal T$ for an embedding distribution, an activation and explored states.
+def confounds(found: Spectrum, tolerance: float = _CONFOUNDED) -> tuple[Confound, Confound]:
+    r"""Whether another leak, or another origin of the latents, makes the same flow with other weights.
 
-    **Arguments**
+    - *Leak*: $\kappa\tau$ in place of $\tau$ turns g into $\kappa g+(1-\kappa)q$ with $\mathcal Tq=z$.
+    - *Origin*: $z+c$ in place of z, with $d-m\cdot c$ in place of d, turns n into $n+cq$ with
+      $\mathcal Tq=1$; its `change` has one column.
 
-    - `embedding`: an `Embedding` whose neurons are samples of p(e); or a `GaussianMixture` with at most three
-      embedding coordinates, integrated by the trapezoidal rule, which converges geometrically for analytic
-      integrands.
-    - `states`: (state, rank), or (trial, time, rank); `inputs`: None, or of the same leading axes.
-    - `shares`: (neuron,), weights of the neurons of an `Embedding` that are nodes of a quadrature; equal by
-      default.
-    - `nodes`: of the trapezoidal rule, for each coordinate; by default 128, 64 or 24 for one, two or three.
-    - `modes`: how many to keep; by default all whose $\sigma_j$ exceeds 1e-12 of the first.
+    Such q are sought among the modes above `tolerance`, relative to the first. Where the spectrum has
+    perturbed experiments, in which z is the same and rates are not, q has to serve in them too.
 
-    Computed in float64 from the matrix of rates (state, node), which is held in memory.
-
-    **Raises** `ValueError` for an embedding without variance, fewer distinct states than `modes`, states at
-    which all rates are 0, a mixture of more than three coordinates.
-
-    Source: Kim et al. (2026), arXiv:2603.26506, section 3, for the operator; the singular system is ours. The
-    rule: Trefethen & Weideman (2014), SIAM Review 56, 385.
+    Source: ours.
 
     >>> from lrcore import systems
-    >>> found = spectrum(systems.ring(), systems.grid(12), nodes=32)
-    >>> m = found.nodes[:, 0]
-    >>> round(found.captured(m), 3), round(found.captured(m**2), 3)
-    (1.0, 0.0)
+    >>> for activation in ("softplus", "tanh"):
+    ...     leak, _ = confounds(spectrum(systems.ring(), systems.grid(12), activation=activation, nodes=40))
+    ...     print(activation, leak.found)
+    softplus True
+    tanh False
     """
-    e, shares, rank, bias = _nodes(embedding, shares, nodes)
-    states = np.asarray(checks.array("states", states, ("...", "rank"), sizes={"rank": rank}), float)
-    n_inputs = e.shape[1] - rank - bias
-    if inputs is None:
-        inputs = np.zeros((*states.shape[:-1], n_inputs))
-    inputs = np.asarray(checks.array("inputs", inputs, ("...", "input"), sizes={"input": n_inputs}), float)
-    if inputs.shape[:-1] != states.shape[:-1]:
-        raise ValueError(f"inputs: expected one for each state, {states.shape[:-1]}, got {inputs.shape[:-1]}")
-    states = states.reshape(-1, rank)
-    if not len(states):
-        raise ValueError("states: expected at least one, got none: without states nothing is determined")
-    inputs = inputs.reshape(len(states), n_inputs)
-    spread = np.sqrt(shares @ (e - shares @ e) ** 2)
-    if not (spread > 1e-9 * np.abs(e).max()).any():
-        raise ValueError(
-            f"embedding: expected neurons that differ, got {len(e)} alike: all that dynamics determine is "
-            "the sum of n"
-        )
-    if modes is not None:
-        modes = checks.count("modes", modes)
-        distinct = len(np.unique(np.concatenate([states, inputs], axis=1), axis=0))
-        if distinct < modes:
-            raise ValueError(
-                f"states: expected at least as many distinct states as modes, {modes}, got {distinct}: at "
-                f"most {distinct} modes can be computed on them"
-            )
-    scaled = _rates(e, states, inputs, bias, activation) * np.sqrt(shares / len(states))
-    if not scaled.any():
-        raise ValueError(
-            f"states: expected some at which neurons have rates, got {len(states)} where every rate is 0: "
-            "the drift there is 0 whatever n is, and nothing is determined"
-        )
-    left, values, right = np.linalg.svd(scaled, full_matrices=False)
-    kept = int((values > _ROUNDING * values[0]).sum()) if modes is None else modes
-    psi = right[:kept].T / np.sqrt(shares)[:, None]
-    chi = left[:, :kept] * np.sqrt(len(states))
-    return Spectrum(e, shares, states, inputs, values[:kept], psi, chi, bias, activation)
+    kept = found.rank(tolerance)
+    images, values = found.images[:, :kept], found.values[:kept]
+    z = np.tile(found.states, (len(found.images) // len(found.states), 1))
+
+    def confound(name, target):
+        along = images.T @ target / len(target)
+        power = np.mean(target**2, axis=0).sum()
+        residual = np.sqrt(max(power - (along**2).sum(), 0.0) / power)
+        change = found.modes[:, :kept] @ (along / values[:, None])
+        return Confound(name, float(residual), float(np.sqrt((found.shares @ change**2).mean())), change)
+
+    return confound("leak", z), confound("origin", np.ones((len(z), 1)))
 
 
-def _nodes(embedding, shares, nodes: int | None) -> tuple[np.ndarray, np.ndarray, int, bool]:
-    """Where p(e) is evaluated, and with which weights."""
-    if isinstance(embedding, Embedding):
-        e = np.asarray(embedding.array, float)
-        shares = np.ones(len(e)) if shares is None else shares
-        shares = np.asarray(checks.array("shares", shares, ("neuron",), sizes={"neuron": len(e)}), float)
-        if not (shares > 0).all():
-            raise ValueError(f"shares: expected positive weights, got one of {shares.min():g}")
-        return e, shares / shares.sum(), embedding.rank, embedding.d is not None
-    if not isinstance(embedding, GaussianMixture):
-        raise TypeError(
-            f"embedding: expected an lr.Embedding or an lr.GaussianMixture, got {type(embedding).__name__}"
-        )
-    width = embedding.width
-    if width > 3:
-        raise ValueError(
-            f"embedding: expected at most three coordinates for quadrature, got {width}: sample it, "
-            "p.sample(key, 2000).embedding"
-        )
-    nodes = _NODES[width] if nodes is None else checks.count("nodes", nodes, least=2)
-    weights, means, covariances = (
-        np.asarray(part, float) for part in (embedding.weights, embedding.means, embedding.covariances)
-    )
-    means, covariances = means[:, :width], covariances[:, :width, :width]
-    reach = 7 * np.sqrt(np.einsum("cii->ci", covariances))
-    low, high = (means - reach).min(axis=0), (means + reach).max(axis=0)
-    axes = np.meshgrid(*(np.linspace(a, b, nodes) for a, b in zip(low, high, strict=True)), indexing="ij")
-    e = np.stack([axis.ravel() for axis in axes], axis=1)
-    density = np.zeros(len(e))
-    for weight, mean, covariance in zip(weights, means, covariances, strict=True):
-        white = np.linalg.solve(np.linalg.cholesky(covariance), (e - mean).T)
-        density += weight / np.sqrt(np.linalg.det(covariance)) * np.exp(-0.5 * (white**2).sum(axis=0))
-    # Nodes of no weight would cost time and, as modes are divided by its root, digits.
-    keep = density > 1e-13 * density.max()
-    return e[keep], density[keep] / density[keep].sum(), embedding.rank, embedding.bias
+class Individual(NamedTuple):
+    r"""How well neurons are known one by one; made by `individually_identified`.
 
-
-def _rates(e, states, inputs, bias, activation) -> np.ndarray:
-    """phi(h), (state, node) in float64."""
-    found = np.asarray(rates(e, states, inputs, bias=bias, activation=activation))
-    if not np.isfinite(found).all():
-        raise FloatingPointError(
-            "rates are not finite on these states: the activation overflows; check units"
-        )
-    return found
-
-
-def determined_orders(activation: Activation, bias: float = 0.0, *, most: int = 7) -> tuple[int, ...]:
-    r"""The orders k, up to `most`, that the Taylor series has at the one bias $d_0$ of all neurons:
-    $\phi^{(k)}(d_0)\ne0$.
-
-    Dynamics around z = 0 determine the moments $\mathbb E[g(m)\,m^{\otimes k}]$ of these orders. An order
-    that is not listed is not free for that: where m is bounded, every order k > 0 of a parity is determined
-    if $\sum1/k$ diverges over all the orders of that parity that the series has, beyond `most` too. So one
-    that is missing among many costs nothing (tanh at 0.6585 has no order 3, and determines it), those of a
-    whole parity are free (tanh at 0), and so are those that a polynomial lacks.
-
-    A derivative is taken for 0 where it is less than 1e-12 of its own size within 0.02 of the bias: each
-    order is measured by itself, so that the tails of an activation have all that are there. Computed in
-    float64.
-
-    **Raises** `ValueError` for an activation that is not analytic at $d_0$, as its derivatives there say
-    nothing, and for one that float64 takes for a line around $d_0$ though it bends elsewhere: it is saturated
-    (tanh at 25), or made of pieces.
-
-    Source: ours; the sum is that of the theorem of Müntz and Szász.
-
-    >>> determined_orders("tanh"), determined_orders("softplus"), determined_orders("linear")
-    ((1, 3, 5, 7), (0, 1, 2, 4, 6), (1,))
-    >>> determined_orders("tanh", 12.0)
-    (0, 1, 2, 3, 4, 5, 6, 7)
+    - `deviation`: (neuron,), posterior standard deviation of one coordinate of each $n_i$, relative to its
+      prior's. `count`: $N^*$, about how many numbers of the weights are known to a tenth: of fewer neurons
+      than that each is known, of more only functions of e.
     """
-    bias = float(bias)
-    checks.finite("bias", np.asarray(bias))
-    derivatives = [resolve(activation)]
-    # Enough of them to tell a Taylor series from a kink, also where few are asked for.
-    for _ in range(max(checks.count("most", most, least=0), 7)):
-        derivatives.append(jax.jacfwd(derivatives[-1]))
-    near = np.array([-0.02, -0.01, 0.01, 0.02])
-    away = np.geomspace(0.05, 2 * abs(bias) + 40, 50)
-    away = np.concatenate([away, -away, bias + away, bias - away])
-    with x64():
-        at = jnp.asarray(np.concatenate([[bias], bias + near, away]))
-        values = np.asarray(jax.jit(jax.vmap(lambda x: jnp.stack([f(x) for f in derivatives])))(at))
-    found, nearby, elsewhere = values[0], values[1:5], values[5:]
-    if not np.isfinite(values[:5]).all():
-        raise ValueError(f"activation: expected finite derivatives at {bias:g}, got others of {activation!r}")
-    orders = np.arange(len(found))
-    series = near[:, None] ** orders @ (found / np.cumprod(np.maximum(orders, 1.0)))
-    # Rounding, and the first neglected term, with room for derivatives that grow as factorials.
-    off, change = np.abs(series - nearby[:, 0]), np.abs(nearby[:, 0] - found[0]).max()
-    rounding = 1e-14 * np.abs(found[0]) + 1e-9 * change
-    if (off > rounding + 100 * 0.02 ** len(found) * np.abs(found[1:]).max()).any():
-        raise ValueError(
-            f"activation: expected one that is analytic at {bias:g}, got {activation!r}, whose Taylor series "
-            f"misses it by {off.max():.1g} nearby: compute what is determined by spectrum(...) and "
-            "captured(...)"
-        )
-    # An analytic function that is 0 on one side is 0 everywhere.
-    sides = np.abs(nearby[:2]).max(axis=0), np.abs(nearby[2:]).max(axis=0)
-    lost = (np.minimum(*sides) == 0) & ((np.maximum(*sides) > 0) | (np.abs(elsewhere) > 0).any(axis=0))
-    if lost[2:].any():
-        raise ValueError(
-            f"activation: expected derivatives that float64 tells from 0 around {bias:g}, got those of "
-            f"{activation!r}, of which order {int(np.flatnonzero(lost[2:])[0]) + 2} is 0 there and not "
-            "elsewhere: it is saturated there, or made of pieces; take a bias nearer to 0"
-        )
-    return tuple(int(k) for k in orders[: most + 1] if abs(found[k]) > 1e-12 * max(side[k] for side in sides))
+
+    deviation: Float[np.ndarray, " neuron"]
+    count: int
+
+    def __repr__(self) -> str:
+        known = int((self.deviation <= 0.1).sum())
+        return f"{known} of {len(self.deviation)} neurons known to a tenth of their prior; N* = {self.count}"
+
+
+def individually_identified(found: Spectrum, noise, *, size, steps: int | None = None) -> Individual:
+    r"""How well each neuron's weights are known, if before the data all are independent.
+
+    With the prior $\mathcal N(0,\sigma_0^2)$ of every weight, noise s and T steps, the N weights of one
+    coordinate have after the data the covariance
+    $\sigma_0^2\big(I-\tfrac1N\sum_j\tfrac{\gamma_j}{1+\gamma_j}\psi_j\psi_j^\top\big)$ with
+    $\gamma_j=\sigma_j^2\sigma_0^2T/Ns^2$, and $N^*=\#\{j:\gamma_j\ge99\}$.
+
+    - `found`: a spectrum of an `Embedding`, whose nodes are the neurons. `noise`: s of one coordinate of one
+      measured drift. `size`: $\sigma_0$, in the unit of n. `steps`: T, the states by default.
+
+    **Raises** `ValueError` for nodes of unequal shares, which are no neurons.
+
+    Source: ours.
+
+    >>> from lrcore import systems
+    >>> import jax.random as jr
+    >>> few = spectrum(systems.ring().sample(jr.key(0), 6).embedding, systems.grid(12))
+    >>> individually_identified(few, 1e-4, size=2.0)
+    6 of 6 neurons known to a tenth of their prior; N* = 6
+    """
+    n = len(found.nodes)
+    if not np.allclose(found.shares, 1 / n):
+        raise ValueError("found: expected the spectrum of an lr.Embedding, got nodes of unequal shares")
+    gain = found.information(noise, steps=steps, size=checks.positive("size", size) / np.sqrt(n))
+    known = (found.modes**2 / n) @ (gain / (1 + gain))
+    return Individual(np.sqrt(np.maximum(1 - known, 0)), int((gain >= IDENTIFIED).sum()))
 
 
 def _mixed(first: Steps, second: Steps, counted, most: int = 4000) -> tuple[np.ndarray, np.ndarray]:
@@ -336,19 +165,6 @@ def _mixed(first: Steps, second: Steps, counted, most: int = 4000) -> tuple[np.n
     return z, u
 
 
-def _noise(noise) -> float:
-    try:
-        if noise is not None:
-            return checks.positive("noise", noise)
-        wrong = "noise: expected the standard deviation of one measured drift, got None"
-    except ValueError as error:
-        wrong = str(error)
-    raise ValueError(
-        f"{wrong}: take the residual of lr.maxent.fit, or the spread between repeats; without it only the "
-        "spectrum can be computed"
-    )
-
-
 class Report(eqx.Module):
     r"""What a data set determines of $g(e)=\mathbb E[n\mid e]$, in numbers; made by `report`, prints as a
     short table.
@@ -362,6 +178,7 @@ class Report(eqx.Module):
     - `added`: modes that the candidate steps would add, or None.
     - `over_tau`: numbers about the law, and identified modes, with another time constant in place of the one
       that the steps assume: by their ratio.
+    - `weights`: root mean square of n as fitted.
     """
 
     spectrum: Spectrum
@@ -374,11 +191,12 @@ class Report(eqx.Module):
     neurons: float
     added: int | None
     over_tau: dict[float, tuple[float, int]]
+    weights: float
 
     @property
     def modes(self) -> int:
         """Identified modes: posterior standard deviation at most a tenth of the prior's."""
-        return int((self.information >= _IDENTIFIED).sum())
+        return int((self.information >= IDENTIFIED).sum())
 
     @property
     def partly(self) -> int:
@@ -416,6 +234,7 @@ class Report(eqx.Module):
             f"partly       {self.partly} more, better than by their prior",
             "free         every other function of e; clusters and tails of n given e",
             "assumed      leak (tau) and origin of z: another leak or origin has other weights",
+            *(_sentence(one, self.weights) for one in confounds(self.spectrum)),
         ]
         if self.over_tau:
             over = sorted((self.over_tau | {1.0: (law, self.modes)}).items())
@@ -427,6 +246,13 @@ class Report(eqx.Module):
         if self.added is not None:
             lines.append(f"candidates   {self.added} functions more would be identified")
         return "\n".join(lines)
+
+
+def _sentence(one: Confound, weights: float) -> str:
+    if not one.found:
+        return f"{one.name:12} no weights that these rates show make another, up to {one.residual:.1%}"
+    much = f", {one.size / weights:.2g} times as large as n" if weights > 0 else ""
+    return f"{one.name:12} other weights{much}, make another to {one.residual:.1%}"
 
 
 def report(
@@ -498,7 +324,7 @@ def report(
         activation = activation or "tanh"
         model = _quietly(model, embedding, activation)
     steps, embedding, found = model.steps, model.embedding, model.evidence
-    scale = float(model.noise if noise is None else _noise(noise))
+    scale = float(model.noise if noise is None else given_noise(noise))
     n, white = embedding.n_neurons, None if size is None else checks.positive("size", size)
     # Steps that one of them counts for; noise beyond what was measured is taken to be independent.
     correlated = steps.measured / model.modes.steps
@@ -518,7 +344,7 @@ def report(
         return seen, [1 / part - 1 for part in left]
 
     def count(information):
-        return int((information >= _IDENTIFIED).sum())
+        return int((information >= IDENTIFIED).sum())
 
     seen, informations = known(*steps.explored(), share * len(steps))
     if white is None:
@@ -545,7 +371,7 @@ def report(
             one = report(other, noise=None if noise is None else tau * scale, size=size, taus=())
             over_tau[tau] = one.rank * one.degrees_of_freedom, one.modes
     counts = tuple(count(one) for one in informations)
-    about = (words, about, added, over_tau)
+    about = (words, about, added, over_tau, float(np.sqrt(np.mean(model.n**2))))
     return Report(seen, informations[1], counts, scale, share * len(steps), steps.rank, *about)
 
 

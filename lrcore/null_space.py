@@ -14,8 +14,8 @@ from .activation import Activation, resolve
 from .checks import ArrayLike, x64
 from .distributions import ConnectivityDistribution, GaussianMixture, sobol
 from .gauge import symmetric_root, whitening
-from .identifiability import Spectrum, spectrum
 from .network import LowRankNetwork, columns, population_rates, states
+from .spectra import Spectrum, spectrum
 from .systems import EXTENT
 
 
