@@ -1,4 +1,4 @@
-"""What is left when a cluster of the quadstable system is silenced: the truth, LINT, and Connector from rates.
+"""What is left when a cluster of the quadstable system is silenced: truth, LINT, and Connector from rates.
 
 `python studies/silencing.py` writes `book/results/silencing.json`; arguments: epochs of LINT (1,000), seeds
 (20), trials (60).
