@@ -131,8 +131,9 @@ def belief(model: MaximumEntropy, *, simplest: bool = False) -> Belief:
     Gaussian process of covariance $(1+\|\tilde e-\tilde e'\|^2)^{-1/2}$, a mixture of functions of all
     lengths, in coordinates $\tilde e$ in which m is white and b and d have mean square 1. P takes away its
     part along each mode, to the degree to which noise lets the mode be seen. What is hidden is taken to be as
-    large as what was found: the mean square of Pq over the neurons is that of $\bar n$. It is what
-    `lr.null_space_partner` makes circuits of.
+    large as what was found: the mean square of Pq over the neurons is that of $g_{\rm seen}$ given the data.
+    It is what `lr.null_space_partner` makes circuits of. Where the drift is lost in noise, nothing is found,
+    and the belief is too narrow.
 
     - `simplest`: without Pq, the prior of the maximum-entropy fit.
 
@@ -156,13 +157,15 @@ def belief(model: MaximumEntropy, *, simplest: bool = False) -> Belief:
     modes, evidence, n = model.modes, model.evidence, model.embedding.n_neurons
     if n > _MOST:
         raise ValueError(f"model: expected at most {_MOST:,} neurons, got {n:,}: fit some of them")
-    _, _, noise = (np.median(part, axis=0) for part in evidence.parts(modes))
+    _, _, noise = (part.mean(axis=0) for part in evidence.parts(modes))
     drift, values = modes.drift @ evidence.gauge.T, modes.values
-    prior = np.median(evidence.prior(modes.relative), axis=0)
+    prior = evidence.prior(modes.relative).mean(axis=0)
+    spread = float(np.sqrt(np.mean(evidence.spread**2)))
     law = n * (modes.neurons * prior) @ modes.neurons.T
     if not simplest:
-        found = np.asarray(model.conditional_mean(model.embedding), float) @ evidence.gauge.T
-        size = np.mean(found**2)
+        # Of what rates show: as found, and what is still uncertain of it.
+        gain = (prior * values)[:, None] / (((prior + spread**2 / n) * values)[:, None] + noise)
+        size = ((gain * drift) ** 2 / values[:, None] + (1 - gain) * prior[:, None]).sum(axis=0).mean()
         hidden = _smooth(model.embedding)
         shown = values * np.einsum("ij,ij->j", modes.neurons, hidden @ modes.neurons) * size / n
         seen = modes.neurons * (shown / (shown + noise.mean(axis=1)))
@@ -171,7 +174,7 @@ def belief(model: MaximumEntropy, *, simplest: bool = False) -> Belief:
         law = law + hidden * size / np.mean(np.diag(hidden))
     root = np.sqrt(values)[:, None]
     parts = (modes.neurons.T / np.sqrt(n), drift / root, noise / root**2)
-    return Belief(law, float(np.median(evidence.spread)), *parts, evidence.gauge)
+    return Belief(law, spread, *parts, evidence.gauge)
 
 
 def _smooth(embedding: Embedding) -> Float[np.ndarray, "neuron neuron"]:

@@ -21,9 +21,9 @@ from .network import Embedding, LowRankNetwork, states
 
 # Neurons that stand for a population.
 _MANY = 8192
-# Of its prior's standard deviation, what may be left of a prediction that is identified, so that two standard
-# deviations are 5 %; and how much may be what no drift shows before it is free.
-_IDENTIFIED, _FREE = 0.025, 0.2
+# Of its prior's standard deviation, what may be left of a prediction that is identified (three are 5 %), and
+# what may be of the part that no drift shows before it is free.
+_IDENTIFIED, _FREE = 1 / 60, 1 / 5
 
 
 class Perturbation(eqx.Module):
@@ -429,7 +429,7 @@ def predict(
     before the data under the first, and $\sigma_1$ and $\sigma_2$ after them under the first and the second,
     root mean squares over the states and coordinates. The prediction is
 
-    - *identified*, if $\sigma_1\le\sigma_0/40$: the data decide it, whatever else the circuit is;
+    - *identified*, if $\sigma_1\le\sigma_0/60$: the data decide it, whatever else the circuit is;
     - *free*, if $\sigma_1^2-\sigma_2^2\ge(\sigma_0/5)^2$: a fifth or more of the size of the response is what
       no drift shows, and circuits with the same dynamics respond differently;
     - *assumed* otherwise: the data leave some of it open, to what no drift shows or to noise, and there

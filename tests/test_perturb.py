@@ -193,7 +193,9 @@ def test_ninety_percent_of_circuits_lie_in_their_band(model):
 
 
 def test_verdicts(net):
-    quiet = fitted(net, 0.003)
+    # With every neuron its mirror image: sets are their own mirror images in this network, not only by law.
+    m, g = (np.asarray(x[:100]) for x in (net.m, lr.systems.quadstable().conditional_mean(net.embedding)))
+    quiet = fitted(lr.LowRankNetwork(*(np.concatenate([x, -x]) for x in (m, g))), 0.0005)
     mirrored = silenced(lambda e: e[:, 0] * e[:, 1] > 0)
     verdicts = {
         "mirrored": predict(quiet, mirrored, GRID, key=jr.key(0)),
@@ -205,8 +207,8 @@ def test_verdicts(net):
     half = verdicts["half"]
     assert "circuits with the recorded dynamics respond differently" in repr(half)
     # The circuits of the band are as perturbed as the band.
-    drifts = np.array([one.drift(GRID) for one in half.networks[:40]])
-    assert len(half.networks) == 200
+    drifts = np.array([one.drift(GRID) for one in half.networks])
+    assert len(drifts) == 200
     assert np.mean((drifts >= half.low) & (drifts <= half.high)) == pytest.approx(0.9, abs=0.05)
     np.testing.assert_allclose(half.network.drift(GRID), half.drift, atol=1e-5)
 
@@ -233,7 +235,7 @@ def circuit(seed, n=300, steps=300):
     rank, bias = 1 + seed % 2, seed % 5 == 4
     e = lr.Embedding(rng.normal(size=(n, rank)), d=0.5 * rng.normal(size=n) if bias else None)
     z, trial = rng.uniform(-2.4, 2.4, size=(steps, rank)), np.arange(steps) // 30
-    noise, spread = rng.choice([0.001, 0.01, 0.1, 1.0]), rng.choice([0.03, 0.1, 0.3])
+    noise, spread = rng.choice([0.001, 0.01, 0.1, 0.3]), rng.choice([0.03, 0.1, 0.3])
     modes = measured(lr.Steps(z, None, 0 * z, trial, alpha=0.1), e, "tanh")
     size = np.sqrt(3 * modes.relative ** rng.uniform(0.7, 1.7))[:, None]
     seen = np.sqrt(n) * modes.neurons @ (size * rng.normal(size=(len(size), rank)))
@@ -256,7 +258,8 @@ def test_fifty_circuits_and_their_partners():
     for seed in range(50):
         net, seen = circuit(seed)
         model, n = lr.maxent.fit(seen, net.embedding), np.asarray(net.n, float)
-        size = float(np.sqrt(np.mean(n**2)))
+        # As much that no drift shows as was found.
+        size = float(np.sqrt(np.mean(model.n**2)))
         other = lr.null_space_partner(net, seen.z, key=jr.key(seed), kind="shift", size=size)
         z = GRID if net.rank == 2 else np.linspace(-2, 2, 15)[:, None]
         kinds = [silenced(SETS[name]) for name in SETS]
