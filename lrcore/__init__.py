@@ -22,6 +22,7 @@ from . import optimize as optimize
 from . import population as population
 from . import recording as recording
 from . import systems as systems
+from . import tails as tails
 from . import training as training
 from .connector import Connector as Connector
 from .distributions import ConnectivityDistribution as ConnectivityDistribution
