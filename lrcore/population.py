@@ -42,8 +42,8 @@ class Population(Module):
     each trained without some of the neurons, is nearer, and beside them one Gaussian stands. Where tails are
     heavy, x are the neurons in coordinates in which tails are Gaussian, see `lr.tails.Tails`. Made by `fit`.
 
-    - `kind`: "heavy", "flow", "mixture" or "gaussian". `scores`: log-density (nats) of a neuron that was left out, the
-      mean over all neurons, of every kind that was tried, by its name.
+    - `kind`: "heavy", "flow", "mixture" or "gaussian". `scores`: log-density (nats) of a neuron that was left
+      out, the mean over all neurons, of every kind that was tried, by its name.
     - `shift`, `root`: $\mu$ (dim,) and $L$ (dim, dim). `flow`: that of y for each component
       but the last, or None.
     - `weights`, `means`, `roots`: $\pi$ (component,), $\mu_c$ (component, dim), $L_c$ (component, dim, dim).
@@ -157,9 +157,10 @@ def fit(
     - `kind`: "gaussian"; "mixture", of as many components, at most eight, and with covariances of their own
       or a common one, as BIC asks for; "flow": the mean density of one flow a fold, each trained without the
       fold's neurons, beside one Gaussian with the weight that makes left-out neurons most likely; "heavy":
-      the same in coordinates in which tails are Gaussian, those of Student's t; or "best": of these the one under which a neuron that is left out is most likely, to a hundredth of a nat, and of
-      equals the simplest. Heavy tails are tried where a coordinate has fewer than 20 degrees of freedom,
-      beyond two standard errors.
+      the same in coordinates in which tails are Gaussian, see `lr.tails.fit`; or "best": of these the one
+      under which a neuron that is left out is most likely, to a hundredth of a nat, and of equals the
+      simplest. "heavy" is among these where a coordinate has fewer than 20 degrees of freedom, beyond two
+      standard errors.
     - `held_out`: fraction of the neurons that a fold leaves out; 0.2 makes five folds. Each neuron is left
       out once. Gaussian and mixture are at last fitted to all neurons.
     - `updates`, `batch_size`, `learning_rate`, `margin`, `options`: see `lr.optimize.fit`. All flows are
@@ -171,7 +172,8 @@ def fit(
     **Raises** `ValueError` for an unknown kind; for no coordinates, or as few neurons as coordinates; for
     coordinates beyond 1e30, or all within 1e-30; for such as do not vary or depend linearly on others; for
     neurons so few and so far from all others that they are artefacts; for flows of fewer neurons than ten or
-    twice the coordinates, and heavy ones of fewer than 20; for options with which no flow can be trained, whatever the kind.
+    twice the coordinates, and heavy ones of fewer than 20; for options with which no flow can be trained,
+    whatever the kind.
 
     **Warns** where so few neurons are given to choose by: the density is then one Gaussian.
 

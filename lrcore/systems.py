@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from . import checks
+from .checks import ArrayLike
 from .distributions import GaussianMixture
 from .network import LowRankNetwork
 
@@ -70,7 +71,9 @@ def _gaussian(overlap) -> GaussianMixture:
     return GaussianMixture([1.0], np.zeros((1, 4)), covariance[None])
 
 
-def heavy_tailed(where: str = "both", law: str = "student", *, shape: float | None = None) -> GaussianMixture:
+def heavy_tailed(
+    where: str = "both", law: str = "student", *, shape: ArrayLike | None = None
+) -> GaussianMixture:
     r"""A bistable system whose weights have heavy tails: Gaussians of random width, with mean square width 1.
 
     $$(m,n) = w\,x \quad\text{or}\quad (m,n) = \big(x_m,\ \mathbb E[x_n\mid x_m] + w\,\xi\big),\qquad
@@ -85,8 +88,8 @@ def heavy_tailed(where: str = "both", law: str = "student", *, shape: float | No
     - `law`: "student" ($1/w^2$ is $\chi^2_\nu/(\nu-2)$: Student's t) or "log-normal" ($\log w$ is Gaussian).
     - `shape`: the degrees $\nu>2$, 3 by default; or the standard deviation of $\log w$, 0.6 by default.
 
-    **Returns** a mixture over widths on a grid, about 50 of them, whose density is that of the law to
-    $10^{-6}$: the trapezoidal rule on the line converges geometrically.
+    **Returns** a mixture over widths on a grid, about 50 of them, those with a share of more than $10^{-12}$.
+    Its density is that of the law, as the trapezoidal rule on the line converges geometrically.
 
     **Raises** `ValueError` for another name, for degrees of at most 2, which have no covariance, or above 60.
 
@@ -97,7 +100,7 @@ def heavy_tailed(where: str = "both", law: str = "student", *, shape: float | No
     for name, value, known in (("where", where, ("both", "n")), ("law", law, ("student", "log-normal"))):
         if value not in known:
             raise ValueError(f"{name}: expected {known[0]!r} or {known[1]!r}, got {value!r}")
-    shape = checks.positive("shape", shape or {"student": 3.0, "log-normal": 0.6}[law])
+    shape = checks.positive("shape", {"student": 3.0, "log-normal": 0.6}[law] if shape is None else shape)
     if law == "student" and not 2 < shape <= 60:
         raise ValueError(f"shape: expected degrees of freedom above 2 and up to 60, got {shape:g}")
     if law == "student":

@@ -16,10 +16,10 @@ from .distributions import GaussianMixture
 from .module import Module
 from .network import LowRankNetwork, states
 
-# The lightest tail, of Student's t with 100 degrees of freedom, which no sample tells from a Gaussian's, and
+# 1 / degrees of the lightest tail, for which a Gaussian's stands, as few samples tell the two apart, and of
 # the heaviest.
-_LIGHT, _HEAVY = 0.01, 2.0
-# Below this shape, 20 degrees of freedom, a Gaussian says as much.
+_LIGHT, _HEAVY = 1 / 30, 2.0
+# Below this, at 20 degrees of freedom and more, a Gaussian says as much.
 _MATTERS = 0.05
 
 
@@ -100,7 +100,7 @@ class Tails(Module):
 
     @property
     def degrees(self) -> Float[Array, "2 dim"]:
-        r"""$\nu$ of each side and coordinate; 100 stands for any larger number."""
+        r"""$\nu$ of each side and coordinate; 30 stands for any larger number, and for a Gaussian."""
         return 1 / self.shape
 
     @property
@@ -129,8 +129,9 @@ def fit(samples: ArrayLike) -> Tails:
     r"""Degrees and scales of each coordinate's two sides, by maximum likelihood of Student's t.
 
     The distances from the median on a side are taken for those of a Student's t, $\log2f_\nu(r/s)-\log s$ a
-    sample, over $\log s$ and $1/\nu$ in [0.01, 2]. Standard errors are those of the observed information.
-    They say what the sample leaves open if the side is Student's; a body of another form moves the degrees.
+    sample, over $\log s$ and $1/\nu$ in [1/30, 2]; at 1/30 the side is a Gaussian's. Standard errors are
+    those of the observed information. They say what the sample leaves open if the side is Student's; a body
+    of another form moves the degrees.
 
     - `samples`: (sample, dim), at least ten on each side of the median.
 
@@ -161,12 +162,13 @@ class Required(NamedTuple):
 def required(network: LowRankNetwork, z: ArrayLike, u: ArrayLike | None = None) -> Required:
     r"""Whether a drift changes where the weights' law is replaced by a Gaussian of the same covariance.
 
-    $$\frac{\mathrm{rms}\,|F_N - F_{\mathcal N}|}{\mathrm{rms}\,\sqrt{\operatorname{tr}\mathrm{Cov}(n\phi)/N}}$$
+    $$\frac{\mathrm{rms}\,|F_N - F_{\mathcal N}|}{\mathrm{floor}},\qquad
+      \mathrm{floor}^2 = \frac1{RN}\,\big\langle\operatorname{tr}\mathrm{Cov}(n\phi)\big\rangle_z$$
 
-    The floor is how far the drifts of two draws of N neurons are from their population's. A ratio of about 1
-    or less says that the Gaussian's drift is that of the network, as far as N neurons can tell: the tails
-    that its weights have are not required. A larger one says that the form of the law matters. It does not
-    say which part of the form: clusters matter too.
+    The floor is how far the drift of N neurons is from that of their population. A Gaussian that was given
+    the network's own covariance is nearer, at about 0.3 to 0.7 of it, where the law is Gaussian or only n
+    given e has other tails. A ratio above 1 says that the form of the law matters. It does not say which
+    part of the form: clusters matter too.
 
     - `network`: its neurons are the sample. `z`, `u`: states (state, rank) and inputs (state, input).
 
@@ -267,7 +269,7 @@ def _forward(tails: Tails, y):
             slope = jnp.maximum(r, 1e-12) * jnp.exp(_log_density(r, nu) - log_s)
             return r * jnp.exp(jnp.clip((log_s - goal) / slope, -1.0, 1.0))
 
-        r = jax.lax.fori_loop(0, 5, step, r)
+        r = jnp.where(shape[side] > 1.01 * _LIGHT, jax.lax.fori_loop(0, 5, step, r), size)
         return centre + scale[side] * jnp.sign(y) * r
 
     return jax.vmap(jax.vmap(one, in_axes=(0, 0, 1, 1)), in_axes=(0, None, None, None))(
@@ -280,9 +282,9 @@ def _inverse(tails: Tails, x):
     def one(x, centre, scale, shape):
         side = (x > centre).astype(int)
         nu, r = 1 / shape[side], jnp.abs(x - centre) / scale[side]
-        log_s = _log_survival(r, nu)
-        size = -ndtri(jnp.exp(log_s))
-        slope = _log_density(r, nu) - jnp.log(scale[side]) - norm.logpdf(size)
+        heavy = shape[side] > 1.01 * _LIGHT
+        size = jnp.where(heavy, -ndtri(jnp.exp(_log_survival(r, nu))), r)
+        slope = jnp.where(heavy, _log_density(r, nu) - norm.logpdf(size), 0.0) - jnp.log(scale[side])
         return jnp.where(side == 1, size, -size), slope
 
     y, slope = jax.vmap(jax.vmap(one, in_axes=(0, 0, 1, 1)), in_axes=(0, None, None, None))(

@@ -48,8 +48,8 @@ def test_hill_is_exact_for_pareto():
     held = []
     for seed in range(200):
         rng = np.random.default_rng(seed)
-        x = rng.choice([-1, 1], (500, 1)) * (1 + rng.pareto(2.5, (500, 1)))
-        found = tails.tail_index(x - np.median(x), share=0.1)
+        x = np.tile([-1, 1], 250)[:, None] * (1 + rng.pareto(2.5, (500, 1)))
+        found = tails.tail_index(x, share=0.1)
         held.append(found.low < 2.5 < found.high)
     assert 0.9 <= np.mean(held) <= 0.99
 
@@ -64,7 +64,7 @@ def test_light_tails_are_not_heavy():
 
 @pytest.fixture(scope="module")
 def two_sided() -> tails.Tails:
-    parts = [[1.0, -2.0], [[0.5, 2.0], [1.0, 3.0]], [[1 / 3, 0.01], [0.5, 0.1]], np.zeros((2, 2))]
+    parts = [[1.0, -2.0], [[0.5, 2.0], [1.0, 3.0]], [[1 / 3, 1 / 30], [0.5, 0.05]], np.zeros((2, 2))]
     return tails.Tails(*(jnp.asarray(part, jnp.float32) for part in parts))
 
 
@@ -74,7 +74,8 @@ def test_coordinates_are_scipys(two_sided):
     for column in range(2):
         side = (y[:, column] > 0).astype(int)
         nu, scale = (np.asarray(part, float)[side, column] for part in (two_sided.degrees, two_sided.scale))
-        away = -stats.t(nu).ppf(stats.norm.cdf(-np.abs(y[:, column])))
+        size = np.abs(y[:, column])
+        away = np.where(nu < 29, -stats.t(nu).ppf(stats.norm.cdf(-size)), size)
         expected = scale * np.sign(y[:, column]) * away
         centre = float(two_sided.centre[column])
         np.testing.assert_allclose(x[:, column] - centre, expected, rtol=2e-4, atol=1e-5)
@@ -93,10 +94,10 @@ def test_a_wider_gaussian_has_a_heavier_tail(two_sided):
     """The index is that of the coordinate over the variance of its Gaussian tail."""
     y = np.array([[5.0, 5.0], [5.5, 5.5]])
     for a in (0.8, 1.0, 1.2):
-        x = np.abs(np.asarray(two_sided.forward(a * y), float) - np.asarray(two_sided.centre))[:, 1]
+        x = np.abs(np.asarray(two_sided.forward(a * y), float) - np.asarray(two_sided.centre))[:, 0]
         log_s = stats.norm.logsf(y[:, 0])
         local = -np.diff(log_s) / np.diff(np.log(x))
-        assert local[0] == pytest.approx(10 / a**2, rel=0.1)
+        assert local[0] == pytest.approx(2 / a**2, rel=0.1)
 
 
 def test_bad_input_is_refused():
@@ -130,7 +131,7 @@ def test_most_at_the_median_have_no_side_to_fit():
 
 
 def test_required_tails_are_told_from_those_that_are_not():
-    """Twenty draws of each law: the two do not overlap, with a factor of three between."""
+    """Ten draws of each law: the two do not overlap, and lie on the two sides of 1."""
     for law, least in (("student", 3.0), ("log-normal", 2.0)):
         ratios = {
             where: [
