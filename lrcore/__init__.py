@@ -10,8 +10,10 @@ import importlib
 __version__ = "0.1.0"
 
 from . import book as book
+from . import cell_types as cell_types
 from . import clusters as clusters
 from . import compare as compare
+from . import dale as dale
 from . import evidence as evidence
 from . import flowfield as flowfield
 from . import gauge as gauge

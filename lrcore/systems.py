@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from . import checks
+from .cell_types import CellTypes
 from .checks import ArrayLike
 from .distributions import GaussianMixture
 from .network import LowRankNetwork
@@ -120,6 +121,33 @@ def heavy_tailed(
     if where == "n":
         covariances[:, :2], covariances[:, :, :2] = covariance[:2], covariance[:, :2]
     return GaussianMixture(shares, np.zeros((len(shares), 4)), covariances)
+
+
+def excitatory_inhibitory(*, apart: bool = True) -> CellTypes:
+    r"""A limit cycle of 80 % excitatory and 20 % inhibitory neurons under Dale's law, with sigmoid rates.
+
+    $z_1$ is the excitation that neurons receive, $-z_2$ the inhibition. m is positive: (2, 1.5) in the mean
+    of the excitatory, (1.5, 0.3) of the inhibitory neurons, with biases around -1 and -4. n is around (10, 0)
+    and (0, -40). Sample it with `activation="sigmoid"`.
+
+    - `apart`: whether types differ in their embedding. If not, both have that of the excitatory neurons, and
+      there is no cycle.
+
+    Source: of the form of Wilson and Cowan (1972), Biophysical Journal 12, 1; the numbers are ours.
+
+    >>> excitatory_inhibitory().labels
+    ('E', 'I')
+    """
+    embedding = {"E": [2.0, 1.5, -1.0], "I": [1.5, 0.3, -4.0] if apart else [2.0, 1.5, -1.0]}
+    weights = {"E": [10.0, 0.0], "I": [0.0, -40.0]}
+    widths = {"E": [0.2, 0.2, 0.3, 1.0, 1.0], "I": [0.2, 0.04 if apart else 0.2, 0.3, 1.0, 3.0]}
+    parts = {
+        label: GaussianMixture(
+            [1.0], [embedding[label] + weights[label]], [np.diag(widths[label]) ** 2], rank=2, bias=True
+        )
+        for label in embedding
+    }
+    return CellTypes(parts, {"E": 0.8, "I": 0.2})
 
 
 def grid(points: int = 20, extent: float = EXTENT) -> Float[Array, "state 2"]:
