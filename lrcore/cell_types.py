@@ -99,7 +99,7 @@ class CellTypes(ConnectivityDistribution):
         ends = np.round(n_neurons * np.cumsum(np.asarray(self.shares, float))).astype(int)
         counts = np.diff(ends, prepend=0)
         keys = jr.split(key, len(counts))
-        nets = [p.sample(k, max(c, p.rank)) for k, p, c in zip(keys, self.parts, counts, strict=True)]
+        nets = [p.sample(k, max(int(c), p.rank)) for k, p, c in zip(keys, self.parts, counts, strict=True)]
         x = [
             jnp.concatenate([net.embedding.array, net.n], axis=1)[:c]
             for net, c in zip(nets, counts, strict=True)

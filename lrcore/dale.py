@@ -65,7 +65,8 @@ def violation(m: ArrayLike, n: ArrayLike, signs: ArrayLike) -> float:
     m, n = (np.asarray(checks.array(name, x, ("neuron", "rank")), float) for name, x in (("m", m), ("n", n)))
     signs = _signs(signs, len(n))
     weights = m @ n[signs != 0].T * signs[signs != 0]
-    return float(np.maximum(-weights, 0).sum() / np.abs(weights).sum())
+    total = np.abs(weights).sum()
+    return float(np.maximum(-weights, 0).sum() / total) if total else 0.0
 
 
 def cone(m: ArrayLike) -> Float[np.ndarray, "ray rank"]:
