@@ -72,7 +72,7 @@ def violation(m: ArrayLike, n: ArrayLike, signs: ArrayLike) -> float:
 def cone(m: ArrayLike) -> Float[np.ndarray, "ray rank"]:
     r"""Rays of the n whose weights onto all neurons have one sign: $\{n: m_i\cdot n\ge0\ \forall i\}$.
 
-    The m of all neurons must lie in a half-space. Its normal is found by linear programming; seen from
+    The m of all neurons must lie in an open half-space. Its normal is found by linear programming; seen from
     there, the m are points of R - 1 dimensions, and the rays are the normals of their convex hull.
 
     **Returns** unit vectors (ray, rank), none where m lies in no half-space: the only such n is then 0.
