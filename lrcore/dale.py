@@ -115,7 +115,8 @@ def fit(solution: MaximumEntropy, signs: ArrayLike, *, ridge: float | None = Non
     Convex: with the rays V of `cone`, $n_j=s_jV^\top c_j$ and $c_j\ge0$, a quadratic with bounds, solved by
     scipy's L-BFGS-B. Where m lies in no half-space, or the drift under the law errs more than 1.2 times as
     much as without, the law and the drift are not compatible: `n` is then, among weights with the drift of
-    the free regression, the one with the least violation, and a warning says so.
+    the free regression, the one whose entries of the wrong sign have the least sum of squares, and a
+    warning says so.
 
     **Arguments**
 

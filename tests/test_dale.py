@@ -110,17 +110,35 @@ def test_signs_are_found_where_types_differ_in_their_embedding(alike):
 
 def test_signs_that_no_weights_allow_are_said(alike):
     net, signs, solution = alike
-    with pytest.warns(
-        UserWarning, match="^dale: .*the drift errs by more under the law.: those with the sm"
-    ):
+    with pytest.warns(UserWarning, match="^dale: .*the drift errs by more under the law.: those with the sm"):
         found = dale.fit(solution, np.ones_like(signs))
     assert not found.feasible and 0 < found.violation < found.free_violation
     assert found.error < 1.05 * found.free_error
-    ring = systems.ring().sample(jr.key(0), 100)
-    seen = lr.steps(systems.trajectories(ring, points=5), alpha=0.1)
+    half = systems.ring().sample(jr.key(0), 50)
+    both = lr.LowRankNetwork(*(np.concatenate([x, -x]) for x in (half.m, half.n)))
+    seen = lr.steps(systems.trajectories(both, points=5), alpha=0.1)
     with pytest.warns(UserWarning, match="m lies in no half-space"):
-        found = dale.fit(lr.maxent.fit(seen, ring.embedding), np.where(np.arange(100) < 80, 1, -1))
-    assert found.violation == pytest.approx(0.5, abs=0.05) and "broken by" in repr(found)
+        found = dale.fit(lr.maxent.fit(seen, both.embedding), np.where(np.arange(100) % 5 < 4, 1, -1))
+    assert found.violation == pytest.approx(0.5, abs=1e-4) and "broken by" in repr(found)
+
+
+@pytest.mark.filterwarnings("ignore:dale")
+def test_the_smallest_violation_is_the_smallest(alike):
+    """Any other weights with the same drift have more of the wrong sign, in squares."""
+    net, signs, solution = alike
+    found = dale.fit(solution, np.ones_like(signs))
+    m, (modes, rng) = np.asarray(net.m, float), (solution.modes, np.random.default_rng(0))
+    ridge = solution.noise**2 / np.mean(solution.n**2)
+    seen = modes.neurons[:, modes.values / len(m) > ridge]
+
+    def wrong(n):
+        return np.mean(np.minimum(m @ n.T, 0) ** 2)
+
+    np.testing.assert_allclose(seen.T @ found.n, seen.T @ found.free, atol=1e-6 * np.abs(found.free).max())
+    for size in (0.01, 0.1, 1.0):
+        xi = rng.normal(size=(30, *found.n.shape))
+        moved = found.n + size * (xi - seen @ (seen.T @ xi))
+        assert min(map(wrong, moved)) > wrong(found.n) * (1 - 1e-3)
 
 
 def test_bad_signs_are_refused(alike):
