@@ -11,8 +11,10 @@ __version__ = "0.1.0"
 
 from . import belief as belief
 from . import book as book
+from . import cell_types as cell_types
 from . import clusters as clusters
 from . import compare as compare
+from . import dale as dale
 from . import evidence as evidence
 from . import flowfield as flowfield
 from . import gauge as gauge
@@ -24,6 +26,7 @@ from . import perturb as perturb
 from . import population as population
 from . import recording as recording
 from . import systems as systems
+from . import tails as tails
 from . import training as training
 from .connector import Connector as Connector
 from .distributions import ConnectivityDistribution as ConnectivityDistribution

@@ -94,7 +94,8 @@ class Connector(ConnectivityDistribution):
         - `steps`, `embedding`, `activation`, `ridge`: as for `lr.maxent.fit`.
         - `sigma`: standard deviation of n given e, in its unit; as measured by default (the paper has 1).
         - `tau`: time constant of the networks that are sampled (seconds for recordings).
-        - `density`: the form of p(e): "best", "flow", "mixture" or "gaussian", see `lr.population.fit`.
+        - `density`: the form of p(e): "best", "heavy", "flow", "mixture" or "gaussian",
+          see `lr.population.fit`.
         - `conditional`: whether to train the conditional flow, which takes half of the time.
         - `n_targets`: fresh draws of e on which it is trained.
         - `updates`, `batch_size`, `options`: of both flows, see `lr.flow.Flow.fit`. A `checkpoint` becomes

@@ -1,5 +1,6 @@
 """p(e): the density of the neurons' embeddings, in the form that predicts left-out neurons best."""
 
+import dataclasses
 import warnings
 from typing import Any
 
@@ -11,13 +12,14 @@ import numpy as np
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from . import checks, optimize
+from . import checks, optimize, tails
 from .checks import ArrayLike, floats
 from .flow import Flow, flow_matching_loss
 from .module import Module
 from .optimize import Fit
+from .tails import Tails
 
-KINDS = ("flow", "mixture", "gaussian")
+KINDS = ("heavy", "flow", "mixture", "gaussian")
 # Components of a mixture that are tried.
 _MOST = 8
 # What is added to variances, of which 1 is that of all neurons.
@@ -30,19 +32,22 @@ _ROWS = 8192
 
 
 class Population(Module):
-    r"""A density over the embeddings of neurons: flows, a mixture of Gaussians, or one Gaussian.
+    r"""A density over the embeddings of neurons: flows, with heavy tails or without, a mixture of Gaussians,
+    or one Gaussian.
 
     $$x=\mu+L(\mu_c+L_cy),\qquad c\sim\pi,\qquad y\sim\mathcal N(0,I)\ \text{or a flow}$$
 
     with $\mu$ and $LL^\top$ the mean and covariance of the neurons. A flow of few neurons is several times
     further from the truth than a Gaussian, most of all where there are none. The mean density of several,
-    each trained without some of the neurons, is nearer, and beside them one Gaussian stands. Made by `fit`.
+    each trained without some of the neurons, is nearer, and beside them one Gaussian stands. Where tails are
+    heavy, x are the neurons in coordinates in which tails are Gaussian, see `lr.tails.Tails`. Made by `fit`.
 
-    - `kind`: "flow", "mixture" or "gaussian". `scores`: log-density (nats) of a neuron that was left out, the
-      mean over all neurons, of every kind that was tried, by its name.
+    - `kind`: "heavy", "flow", "mixture" or "gaussian". `scores`: log-density (nats) of a neuron that was left
+      out, the mean over all neurons, of every kind that was tried, by its name.
     - `shift`, `root`: $\mu$ (dim,) and $L$ (dim, dim). `flow`: that of y for each component
       but the last, or None.
     - `weights`, `means`, `roots`: $\pi$ (component,), $\mu_c$ (component, dim), $L_c$ (component, dim, dim).
+    - `tails`: the coordinates in which tails are Gaussian, or None.
     """
 
     shift: Float[Array, " dim"]
@@ -52,6 +57,7 @@ class Population(Module):
     means: Float[Array, "component dim"]
     roots: Float[Array, "component dim dim"]
     scores: dict[str, float]
+    tails: Tails | None
     kind: str = eqx.field(static=True)
 
     @property
@@ -69,11 +75,15 @@ class Population(Module):
         if self.flow is not None:
             y = _pushed(self.flow, which, y)
         y = self.means[which] + jnp.einsum("nij,nj->ni", self.roots[which], y)
-        return jax.vmap(lambda y: self.shift + self.root @ y)(y)
+        x = jax.vmap(lambda y: self.shift + self.root @ y)(y)
+        return x if self.tails is None else self.tails.forward(x)
 
     def log_prob(self, x: ArrayLike) -> Float[Array, " sample"]:
         """Log-density (nats) at (sample, dim)."""
         x = floats(checks.array("x", x, ("sample", "dim"), sizes={"dim": self.dim}))
+        if self.tails is not None:
+            x, slope = self.tails.inverse(x)
+            return dataclasses.replace(self, tails=None).log_prob(x) + slope
         inverse = jnp.linalg.inv(self.root)
         y = jax.vmap(lambda x: inverse @ (x - self.shift))(x)
         volume = jnp.linalg.slogdet(self.root)[1]
@@ -88,7 +98,8 @@ class Population(Module):
 
     def __repr__(self) -> str:
         count = len(self.weights)
-        what = {"mixture": f"mixture of {count} components", "flow": f"{count - 1} flows beside a Gaussian"}
+        flows = f"{count - 1} flows beside a Gaussian"
+        what = {"mixture": f"mixture of {count} components", "flow": flows, "heavy": f"{flows}, heavy tails"}
         tried = ", ".join(f"{kind} {nats:.2f}" for kind, nats in self.scores.items())
         why = f"; nats of a left-out neuron: {tried}" if tried else ""
         return f"Population: {what.get(self.kind, self.kind)} in {self.dim} coordinates{why}"
@@ -145,9 +156,11 @@ def fit(
     - `samples`: (neuron, dim), linearly independent columns in any unit.
     - `kind`: "gaussian"; "mixture", of as many components, at most eight, and with covariances of their own
       or a common one, as BIC asks for; "flow": the mean density of one flow a fold, each trained without the
-      fold's neurons, beside one Gaussian with the weight that makes left-out neurons most likely; or "best":
-      of these the one under which a neuron that is left out is most likely, to a hundredth of a nat, and of
-      equals the simplest.
+      fold's neurons, beside one Gaussian with the weight that makes left-out neurons most likely; "heavy":
+      the same in coordinates in which tails are Gaussian, see `lr.tails.fit`; or "best": of these the one
+      under which a neuron that is left out is most likely, to a hundredth of a nat, and of equals the
+      simplest. "heavy" is among these where a coordinate has fewer than 20 degrees of freedom, beyond two
+      standard errors.
     - `held_out`: fraction of the neurons that a fold leaves out; 0.2 makes five folds. Each neuron is left
       out once. Gaussian and mixture are at last fitted to all neurons.
     - `updates`, `batch_size`, `learning_rate`, `margin`, `options`: see `lr.optimize.fit`. All flows are
@@ -159,7 +172,8 @@ def fit(
     **Raises** `ValueError` for an unknown kind; for no coordinates, or as few neurons as coordinates; for
     coordinates beyond 1e30, or all within 1e-30; for such as do not vary or depend linearly on others; for
     neurons so few and so far from all others that they are artefacts; for flows of fewer neurons than ten or
-    twice the coordinates; for options with which no flow can be trained, whatever the kind.
+    twice the coordinates, and heavy ones of fewer than 20; for options with which no flow can be trained,
+    whatever the kind.
 
     **Warns** where so few neurons are given to choose by: the density is then one Gaussian.
 
@@ -184,11 +198,9 @@ def fit(
     }
     optimize.checked(**options)
     _independent(x)
-    shift, root = _white(x)
     together("samples", x)
-    y = np.linalg.solve(root, (x - shift).T).T
-    least = max(10, 2 * dim)
-    if n < least and kind == "flow":
+    least = max(20 if kind == "heavy" else 10, 2 * dim)
+    if n < least and kind in ("flow", "heavy"):
         raise ValueError(f"samples: expected at least {least} for a flow of {dim} coordinates, got {n}")
     if n < least and kind == "best":
         warnings.warn(
@@ -200,11 +212,34 @@ def fit(
     fold_key, flow_key = jr.split(key)
     folds = min(max(round(1 / held_out), 2), n)
     fold = np.asarray(jr.permutation(fold_key, n)) % folds
+    best, record = None, None
+    if kind != "heavy":
+        best, record = _light(x, kind, fold, noise, network, flow_key, **options)
+    adapted = tails.fit(x) if kind == "heavy" or (kind == "best" and n >= 20) else None
+    if adapted is not None and (adapted.heavy or kind == "heavy"):
+        y, slope = (np.asarray(part, float) for part in adapted.inverse(x))
+        heavy, its_record = _light(y, "flow", fold, noise, network, flow_key, **options)
+        # Five numbers of each coordinate were chosen by left-out neurons too: what that gains at most, by
+        # Akaike's rule, is taken off.
+        nats = float(heavy.scores["flow"] + slope.mean() - 5 * dim / n)
+        scores = {"heavy": nats} if best is None else best.scores | {"heavy": nats}
+        if best is None or nats > scores[best.kind] + 0.01:
+            best, record = dataclasses.replace(heavy, tails=adapted, kind="heavy"), its_record
+        best = dataclasses.replace(best, scores=scores)
+    assert best is not None
+    return (best if kind == "best" else dataclasses.replace(best, scores={})), record
+
+
+def _light(x, kind: str, fold, noise: float, network: dict, key, **options: Any):
+    """A density without heavy tails of the neurons (neuron, dim), with its scores, and its record."""
+    n, folds = len(x), int(fold.max()) + 1
+    shift, root = _white(x)
+    y = np.linalg.solve(root, (x - shift).T).T
     one = _model(y, 1, "full")
     chosen = _likely(y, one) if kind in ("best", "mixture") else one
     flow, means, roots, share, record, scores = None, [], [], 1.0, None, {}
     if kind in ("best", "flow"):
-        (flow, means, roots), record = _flows(y, fold, noise, network, flow_key, **options)
+        (flow, means, roots), record = _flows(y, fold, noise, network, key, **options)
         logs = {name: np.empty(n) for name in ("gaussian", "mixture", "flow")}
         for number, part in enumerate(zip(flow, means, roots, strict=True)):
             seen, new = y[fold != number], y[fold == number]
@@ -216,9 +251,9 @@ def fit(
         share = _share(logs["flow"], logs["gaussian"])
         both = logs["flow"] + np.log1p(-share), logs["gaussian"] + np.log(share)
         logs["flow"] = np.logaddexp(*both)
+        volume = np.log(np.diag(root)).sum()
+        scores = {name: float(log.mean() - volume) for name, log in logs.items()}
         if kind == "best":
-            volume = np.log(np.diag(root)).sum()
-            scores = {name: float(log.mean() - volume) for name, log in logs.items()}
             # Of those within a hundredth of a nat the simplest.
             kind = max(logs, key=lambda name: round(float(logs[name].mean()), 2))
     mixture = _gaussians(chosen if kind == "mixture" else one)
@@ -228,13 +263,13 @@ def fit(
     else:
         flow, kind = None, "gaussian" if len(mixture[0]) == 1 else "mixture"
     shift, root = (jnp.asarray(part, jnp.float32) for part in (shift, root))
-    return Population(shift, root, flow, *mixture, scores, kind), record
+    return Population(shift, root, flow, *mixture, scores, None, kind), record
 
 
 def named(name: str, kind: str) -> str:
     """The kind of density that a function was asked for by its argument `name`; others are refused."""
     if kind not in ("best", *KINDS):
-        raise ValueError(f"{name}: expected 'best', 'flow', 'mixture' or 'gaussian', got {kind!r}")
+        raise ValueError(f"{name}: expected 'best', 'heavy', 'flow', 'mixture' or 'gaussian', got {kind!r}")
     return kind
 
 

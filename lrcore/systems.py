@@ -1,4 +1,4 @@
-"""The reference systems: four connectivity distributions whose dynamics and conditional means are known."""
+"""The reference systems: connectivity distributions whose dynamics and conditional means are known."""
 
 from collections.abc import Callable
 
@@ -6,6 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from . import checks
+from .cell_types import CellTypes
+from .checks import ArrayLike
 from .distributions import GaussianMixture
 from .network import LowRankNetwork
 
@@ -67,6 +70,84 @@ def _gaussian(overlap) -> GaussianMixture:
     overlap = np.asarray(overlap)
     covariance = np.block([[np.eye(2), overlap], [overlap.T, 4 * np.eye(2)]])
     return GaussianMixture([1.0], np.zeros((1, 4)), covariance[None])
+
+
+def heavy_tailed(
+    where: str = "both", law: str = "student", *, shape: ArrayLike | None = None
+) -> GaussianMixture:
+    r"""A bistable system whose weights have heavy tails: Gaussians of random width, with mean square width 1.
+
+    $$(m,n) = w\,x \quad\text{or}\quad (m,n) = \big(x_m,\ \mathbb E[x_n\mid x_m] + w\,\xi\big),\qquad
+      x\sim\mathcal N(0,\Sigma)$$
+
+    with $\Sigma$ and $\mathbb E[n\mid m]$ those of `bistable`, and $\xi$ what is left of $x_n$.
+
+    **Arguments**
+
+    - `where`: "both", where p(m) has the tails and the drift is another than the Gaussian's, or "n", where n
+      given m alone has them and the drift is the Gaussian's.
+    - `law`: "student" ($1/w^2$ is $\chi^2_\nu/(\nu-2)$: Student's t) or "log-normal" ($\log w$ is Gaussian).
+    - `shape`: the degrees $\nu>2$, 3 by default; or the standard deviation of $\log w$, 0.6 by default.
+
+    **Returns** a mixture over widths on a grid, about 50 of them, those with a share of more than $10^{-12}$.
+    Its density is that of the law, as the trapezoidal rule on the line converges geometrically.
+
+    **Raises** `ValueError` for another name, for degrees of at most 2, which have no covariance, or above 60.
+
+    >>> p = heavy_tailed("n")
+    >>> bool(abs(p.drift(jnp.ones(2)) - bistable().drift(jnp.ones(2))).max() < 1e-3)
+    True
+    """
+    for name, value, known in (("where", where, ("both", "n")), ("law", law, ("student", "log-normal"))):
+        if value not in known:
+            raise ValueError(f"{name}: expected {known[0]!r} or {known[1]!r}, got {value!r}")
+    shape = checks.positive("shape", {"student": 3.0, "log-normal": 0.6}[law] if shape is None else shape)
+    if law == "student" and not 2 < shape <= 60:
+        raise ValueError(f"shape: expected degrees of freedom above 2 and up to 60, got {shape:g}")
+    if law == "student":
+        log_w = np.arange(-2.5, 30 / shape, min(0.25, shape**-0.5))
+        log_share = -shape * log_w - (shape - 2) / 2 * np.exp(-2 * log_w)
+    else:
+        log_w = shape * np.arange(-8, 8, 0.25) - shape**2
+        log_share = -(((log_w + shape**2) / shape) ** 2) / 2
+    shares = np.exp(log_share - log_share.max())
+    keep = shares > 1e-12 * shares.sum()
+    shares, square = shares[keep] / shares[keep].sum(), np.exp(2 * log_w[keep])
+    covariance = np.asarray(bistable().covariances[0], float)
+    explained = np.zeros((4, 4))
+    if where == "n":
+        explained = covariance[:, :2] @ np.linalg.solve(covariance[:2, :2], covariance[:2])
+    covariances = explained + square[:, None, None] * (covariance - explained)
+    if where == "n":
+        covariances[:, :2], covariances[:, :, :2] = covariance[:2], covariance[:, :2]
+    return GaussianMixture(shares, np.zeros((len(shares), 4)), covariances)
+
+
+def excitatory_inhibitory(*, apart: bool = True) -> CellTypes:
+    r"""A limit cycle of 80 % excitatory and 20 % inhibitory neurons under Dale's law, with sigmoid rates.
+
+    $z_1$ is the excitation that neurons receive, $-z_2$ the inhibition. m is positive: (2, 1.5) in the mean
+    of the excitatory, (1.5, 0.3) of the inhibitory neurons, with biases around -1 and -4. n is around (10, 0)
+    and (0, -40). Sample it with `activation="sigmoid"`.
+
+    - `apart`: whether types differ in their embedding. If not, both have that of the excitatory neurons, and
+      there is no cycle.
+
+    Source: of the form of Wilson and Cowan (1972), Biophysical Journal 12, 1; the numbers are ours.
+
+    >>> excitatory_inhibitory().labels
+    ('E', 'I')
+    """
+    embedding = {"E": [2.0, 1.5, -1.0], "I": [1.5, 0.3, -4.0] if apart else [2.0, 1.5, -1.0]}
+    weights = {"E": [10.0, 0.0], "I": [0.0, -40.0]}
+    widths = {"E": [0.2, 0.2, 0.3, 1.0, 1.0], "I": [0.2, 0.04 if apart else 0.2, 0.3, 1.0, 3.0]}
+    parts = {
+        label: GaussianMixture(
+            [1.0], [embedding[label] + weights[label]], [np.diag(widths[label]) ** 2], rank=2, bias=True
+        )
+        for label in embedding
+    }
+    return CellTypes(parts, {"E": 0.8, "I": 0.2})
 
 
 def grid(points: int = 20, extent: float = EXTENT) -> Float[Array, "state 2"]:

@@ -310,7 +310,7 @@ BAD = {
     ),
     "density": (
         lambda: refused(density="kde"),
-        "^density: expected 'best', 'flow', 'mixture' or 'gaussian', got 'kde'",
+        "^density: expected 'best', 'heavy', 'flow', 'mixture' or 'gaussian', got 'kde'",
     ),
     "no b beside inputs": (lambda: refused(inputs=np.ones((5, 10, 1))), "^steps: expected no inputs"),
     "negative sigma": (lambda: refused(sigma=-1.0), "^sigma: expected a non-negative"),

@@ -279,7 +279,7 @@ def test_options_are_checked_for_every_kind(kind):
 def test_bad_input_is_refused():
     x = two_clusters(60)
     with pytest.raises(
-        ValueError, match="^kind: expected 'best', 'flow', 'mixture' or 'gaussian', got 'kde'"
+        ValueError, match="^kind: expected 'best', 'heavy', 'flow', 'mixture' or 'gaussian', got 'kde'"
     ):
         fit(x, kind="kde")
     with pytest.raises(ValueError, match="^samples: "):

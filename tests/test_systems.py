@@ -4,6 +4,7 @@ import jax
 import jax.random as jr
 import numpy as np
 import pytest
+from scipy import stats
 from scipy.optimize import brentq
 
 from lrcore import systems
@@ -64,3 +65,29 @@ def test_draws_follow_the_key_and_nothing_else():
     np.testing.assert_array_equal(p.sample(jr.key(3), 10).n, p.sample(jr.key(3), 10).n)
     assert (p.sample(jr.key(3), 10).n != p.sample(jr.key(4), 10).n).all()
     assert jax.jit(lambda key: p.sample(key, 10).drift(systems.grid(3)))(jr.key(0)).shape == (9, 2)
+
+
+@pytest.mark.parametrize("df", [2.2, 3.0, 5.0, 20.0])
+def test_widths_on_a_grid_are_students(df):
+    """The density against the closed form, far out too, and the covariance of the base."""
+    p, base = systems.heavy_tailed(shape=df), np.asarray(systems.bistable().covariances[0], float)
+    x = (
+        np.random.default_rng(0).normal(size=(200, 4))
+        * np.linspace(0.1, 20 if df < 10 else 2.5, 200)[:, None]
+    )
+    law = stats.multivariate_t(np.zeros(4), base * (df - 2) / df, df=df)
+    found = p.log_prob(x[:, :2], None, None, x[:, 2:])
+    np.testing.assert_allclose(found, law.logpdf(x), rtol=1e-4, atol=2e-3)
+    if df >= 3:  # of fewer degrees, widths beyond any that is drawn have a share in the covariance
+        np.testing.assert_allclose(np.einsum("c,cij->ij", p.weights, p.covariances), base, rtol=1e-3)
+
+
+@pytest.mark.parametrize("law", ["student", "log-normal"])
+def test_only_tails_of_the_embedding_move_the_drift(law):
+    z, base = systems.grid(9), systems.bistable()
+    both, only_n = (systems.heavy_tailed(where, law) for where in ("both", "n"))
+    gap = [np.abs(np.asarray(p.drift(z) - base.drift(z))).max() for p in (both, only_n)]
+    assert gap[0] > 0.1 and gap[1] < 1e-4
+    # n given m has the tails all the same.
+    n = np.asarray(only_n.sample(jr.key(0), 20_000).n)
+    assert stats.kurtosis(n).min() > 0.8
