@@ -108,8 +108,8 @@ def sweep(
     >>> jobs = {"low": [0.0, 1.0], "high": [2.0]}
     >>> with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor() as pool:
     ...     found = sweep(_uniform, jobs, executor=pool, folder=folder, progress=False)
-    ...     [(name, 1 < found[name] < 2) for name in found if "low=1" in name]
-    [('low=1.0,high=2.0', True)]
+    ...     {name: round(float(found[name]), 3) for name in found}
+    {'low=0.0,high=2.0': 1.462, 'low=1.0,high=2.0': 1.65}
     """
     if executor is not None and not callable(getattr(executor, "submit", None)):
         raise TypeError(
@@ -184,7 +184,8 @@ def _run_all(fit, jobs: dict, executor, folder: Path, tries: int, bar: tqdm) -> 
     """Run the jobs; by name, what became of those without a result."""
     own = executor is None
     workers = min(_processors(), max(len(jobs), 1)) if own else len(jobs)
-    waiting, running, lost, failed = collections.deque(jobs), {}, collections.Counter(), {}
+    waiting, running, failed = collections.deque(jobs), {}, {}
+    lost, suspects = collections.Counter(), set()
 
     def ended(name, said=""):
         if said:
@@ -192,24 +193,24 @@ def _run_all(fit, jobs: dict, executor, folder: Path, tries: int, bar: tqdm) -> 
             bar.set_postfix(failed=len(failed))
         bar.update()
 
-    def try_again(name, error):
-        lost[name] += 1
+    def try_again(name, error, blamed=True):
+        lost[name] += blamed
         if _result(folder, name).exists():
             ended(name)
         elif lost[name] < tries:
             waiting.append(name)
         else:
             why = f"{type(error).__name__}: {error}".splitlines()[0]
-            ended(name, f"its worker ended {tries} times before it was done, killed for memory? {why}")
+            ended(name, f"no result from its worker in {tries} tries, out of memory? {why}")
 
     try:
         while waiting or running:
-            broken = None
+            broken, killed = None, []
             try:
+                # A pool of processes ends as a whole. Who ran when it did runs alone afterwards: who is
+                # killed again is to blame.
                 while waiting and len(running) < workers:
-                    # After a worker was killed, its job and its neighbours run alone: who is killed again is
-                    # to blame.
-                    if own and running and (lost[waiting[0]] or any(lost[name] for name in running.values())):
+                    if running and not suspects.isdisjoint([waiting[0], *running.values()]):
                         break
                     executor = executor or _pool(workers)
                     task = executor.submit(_run, fit, waiting[0], jobs[waiting[0]], folder)
@@ -223,7 +224,7 @@ def _run_all(fit, jobs: dict, executor, folder: Path, tries: int, bar: tqdm) -> 
                     ended(name, task.result())
                 except BrokenExecutor as error:
                     broken = error
-                    try_again(name, error)
+                    killed.append(name)
                 except Exception as error:
                     _refuse_full_disk(error, folder)
                     try_again(name, error)
@@ -233,10 +234,12 @@ def _run_all(fit, jobs: dict, executor, folder: Path, tries: int, bar: tqdm) -> 
                     f"is done is kept in {folder}: call again with a new one"
                 ) from broken
             if broken:
-                for name in running.values():
-                    try_again(name, broken)
                 executor.shutdown()
+                killed += running.values()
                 executor, running = None, {}
+                suspects.update(killed)
+                for name in killed:
+                    try_again(name, broken, blamed=len(killed) == 1)
             elif not done:
                 time.sleep(PAUSE)
     finally:
@@ -368,7 +371,7 @@ def _locked(folder: Path, mark: dict):
 
 def _result(folder: Path, name: str) -> Path:
     """The file of a job's result."""
-    plain = re.sub(r"[^\w.,=+-]", "_", name)
+    plain = re.sub(r"[^\w.,=+-]", "_", name, flags=re.ASCII)
     if plain != name or len(name) > 150:
         plain = f"{plain[:120]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
     return folder / f"{plain}.lrcore"
