@@ -161,6 +161,7 @@ def test_there_is_no_circle():
     ("name", "module"),
     [
         ("steps", "lrcore.steps"),
+        ("sweep", "lrcore.sweep"),
         ("clicks_session", "lrcore.recording.clicks_session"),
         ("from_rates", "lrcore.latents.from_rates"),
     ],
@@ -176,7 +177,8 @@ def test_functions_that_stand_before_their_modules(name, module):
 PUBLIC = {
     lr: "Connector ConnectivityDistribution Embedding Flow GaussianMixture LowRankNetwork Recording Steps "
     "book clusters compare evidence flowfield gauge identifiability latents load maxent null_space_partner "
-    "optimize plots population recording save steps systems training",
+    "optimize plots population recording save steps sweep systems "
+    "training",
     lr.recording: "NOISE RatSession Recording Session clicks_session find_rat_session rat_or_twin "
     "rat_session registry",
     lr.latents: "Latents StateSpace StateSpaceFit baseline fit from_rates halves heldout infer smooth "

@@ -1,0 +1,300 @@
+"""What a user waits for: `make bench` writes book/results/benchmarks.json, which the book reads, and its table,
+benchmarks/table.md.
+
+    python benchmarks/bench.py              # the default device; --small: sizes that take a minute
+    bash benchmarks/gpu.sh                  # GPU, CPU and every chapter on the GPU, in at most 8 minutes
+    python benchmarks/bench.py add FILE     # what ran on another machine, into the same table
+
+Each device, and each chapter, is a process of its own with its own limit of time, so that one that fails or hangs
+takes nothing with it. A row that was not reached is named.
+"""
+
+import concurrent.futures
+import datetime
+import functools
+import importlib.util
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+import types
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+OUT = Path(os.environ.get("OUT", ROOT / "book" / "results"))
+SMALL = "--small" in sys.argv
+# On a GPU: seconds of all parts together, and of the timings on each device; chapters get what is left.
+TOTAL, TIMINGS = 465, 150
+# By hand there is no hurry.
+PATIENCE = 3600
+AT_ONCE = 6  # chapters that run side by side
+# The longest first; what needs a package that is not there is left out by name.
+LONG = ("flow_matching", "comparing", "ten_minutes", "maximum_entropy", "requires", "latent_dynamics")
+NEEDS = {"comparing": "ott"}
+
+
+def rows() -> dict:
+    """By name, what is timed: calls that take a key. Those of minutes stand last and run once."""
+    import jax.random as jr
+    import numpy as np
+
+    import lrcore as lr
+    from lrcore import modes
+
+    alpha, quiet = lr.systems.ALPHA, {"progress": False}
+    scale = 20 if SMALL else 1
+    thousand, million = 1000 // scale, 1_000_000 // scale
+    truth = lr.systems.quadstable()
+
+    @functools.cache
+    def network(neurons):
+        return truth.sample(jr.key(0), neurons)
+
+    @functools.cache
+    def recorded(many=40_000 // scale):
+        """Steps of trials of 100, from all over the plane."""
+        starts = jr.uniform(jr.key(1), (max(2, many // 100), 2), minval=-2.4, maxval=2.4)
+        noisy = {"noise": 0.05, "key": jr.key(2)}
+        return lr.steps(network(thousand).simulate(starts, None, alpha, 100, **noisy), alpha=alpha)
+
+    @functools.cache
+    def flow():
+        samples = truth.sample(jr.key(3), 20_000).m
+        return lr.Flow.fit(samples, key=jr.key(4), updates=300, **quiet)[0]
+
+    @functools.cache
+    def rates():
+        steps, e = recorded(), network(thousand).embedding.array
+        return np.asarray(modes.rates(e, steps.z, steps.u, bias=False, activation="tanh"))
+
+    @functools.cache
+    def trials():
+        z = lr.systems.trajectories(network(thousand))[:: 2 * scale]
+        return lr.Recording(rates=network(thousand).rates(z), bin_width=0.01)
+
+    @functools.cache
+    def twin():
+        return lr.recording.clicks_session(jr.key(0), n_trials=200 // min(scale, 4)).recording
+
+    def connector(key):
+        steps, embedding = recorded(), network(thousand).embedding
+        return lr.Connector.fit(steps, embedding, key=key, **quiet).maxent.n
+
+    def maxent(neurons, many=40_000 // scale):
+        return lambda key: lr.maxent.fit(recorded(many), network(neurons).embedding).n
+
+    def trained(seeds):
+        options = {"alpha": alpha, "seeds": seeds, "epochs": 20} | quiet
+        return lambda key: lr.training.on_recording(trials(), 2, key=key, **options).error
+
+    def space(key):
+        return lr.latents.fit(twin(), 2, key=key, iterations=20, **quiet).posterior.mean
+
+    def simulated(key):
+        starts = jr.normal(key, (million // 10, 2))
+        return network(thousand).simulate(starts, None, alpha, 100)
+
+    def singular(key):
+        return modes.measured(recorded(), network(thousand).embedding, "tanh").values
+
+    def product(key):
+        x = rates()
+        return x.T @ (x + 0.0)  # another array, or only half of it would be computed
+
+    return {
+        f"Connector.fit, 40,000 steps, {thousand:,} neurons": connector,
+        "maxent.fit of the same": maxent(thousand),
+        "X^T X and modes of the same": singular,
+        "numpy: a product of such matrices": product,
+        **{f"maxent.fit, {n // scale:,} neurons": maxent(n // scale) for n in (500, 2000, 4000)},
+        **{f"maxent.fit, {t // scale:,} steps": maxent(thousand, t // scale) for t in (10_000, 160_000)},
+        "LINT, 1 seed, 20 epochs of 200 trials": trained(1),
+        "LINT, 64 seeds, the same": trained(64 if not SMALL else 4),
+        f"Flow.sample, {million:,} points": lambda key: flow().sample(key, million),
+        f"Flow.log_prob, {million:,} points": lambda key: flow().log_prob(jr.normal(key, (million, 2))),
+        "latents.fit of a twin, 200 trials, 20 iterations": space,
+        f"simulate, {million // 10:,} trials of 100 steps, {thousand:,} neurons": simulated,
+        f"maxent.fit, {million:,} steps, {8 * thousand:,} neurons": maxent(8 * thousand, million),
+    }
+
+
+def timings() -> None:
+    """Seconds of each row, the first time and again, and how many of the first were compilation."""
+    import jax
+    import jax.random as jr
+
+    compiling = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda name, seconds, **_: compiling.append(seconds) if "compile" in name else None
+    )
+    device = jax.devices()[0]
+    machine = {"device": f"{device.device_kind} ({device.platform})", "cores": os.cpu_count()}
+    machine |= {"jax": jax.__version__, "python": platform.python_version(), "small": SMALL}
+    machine |= {"date": datetime.date.today().isoformat(), "load": round(os.getloadavg()[0], 1)}
+    print(json.dumps(machine), flush=True)
+    for what, imports in (("import lrcore", "lrcore"), ("its imports", "jax, equinox, diffrax, optax")):
+        code = f"import time; t = time.process_time(); import {imports}; print(time.process_time() - t)"
+        taken = [float(subprocess.check_output([sys.executable, "-c", code])) for _ in range(2)]
+        print(json.dumps({"what": what, "first": taken[0], "again": taken[1], "compiled": 0.0}), flush=True)
+    todo = rows()
+    for what, call in todo.items():
+        compiling.clear()
+        row = {"what": what}
+        for k, word in enumerate(("first", "again")):
+            if word == "again" and what == list(todo)[-1]:
+                break
+            start = time.perf_counter()
+            jax.block_until_ready(call(jr.key(k)))
+            row[word] = time.perf_counter() - start
+            row.setdefault("compiled", sum(compiling))
+        print(json.dumps(row), flush=True)
+
+
+def chapter(notebook: str) -> None:
+    """The code of a chapter, without its set-up cell; a cell that is meant to fail may."""
+    import matplotlib.pyplot as plt
+
+    os.chdir(ROOT / "book")
+    own = {"__name__": "__main__"}
+    for cell in json.loads((ROOT / notebook).read_text())["cells"]:
+        tags = cell["metadata"].get("tags", [])
+        if cell["cell_type"] != "code" or "remove-cell" in tags:
+            continue
+        try:
+            exec(compile("".join(cell["source"]), notebook, "exec"), own)
+        except Exception:
+            if "raises-exception" not in tags:
+                raise
+        plt.close("all")
+
+
+def run(part: list[str], limit: float, **environment: str) -> tuple[str, str, float]:
+    """Output of a part, how it ended, and its seconds."""
+    start = time.perf_counter()
+    command = [sys.executable, __file__, *part, *["--small"] * SMALL]
+    try:
+        done = subprocess.run(
+            command, env=os.environ | environment, capture_output=True, text=True, timeout=max(limit, 1)
+        )
+        output = done.stdout
+        # jax ends its tracebacks with a note of its own; the cause stands before it.
+        said = [
+            line.strip()
+            for line in done.stderr.splitlines()
+            if re.match(r"\s*[\w.]*(Error|Exception)\b", line)
+        ]
+        ended = "" if done.returncode == 0 else " | ".join(said[-2:]) or "failed"
+    except subprocess.TimeoutExpired as error:
+        output, ended = (error.stdout or b"").decode(), f"stopped after {limit:.0f} s"
+    return output, ended, time.perf_counter() - start
+
+
+def timed(platform: str, limit: float) -> dict:
+    """The machine, the rows and how they ended, on a platform; "" is the default one."""
+    output, ended, _ = run(["time"], limit, **({"JAX_PLATFORMS": platform} if platform else {}))
+    machine, *listed = [json.loads(line) for line in output.splitlines() if line.startswith("{")] or [{}]
+    return machine | {"rows": {row.pop("what"): row for row in listed}, "ended": ended}
+
+
+def chapters(start: float) -> dict:
+    """How every chapter's code ended, and its seconds, until the time is up."""
+    names = sorted((p.stem for p in ROOT.glob("book/*.ipynb")), key=lambda name: (name not in LONG, name))
+
+    def one(name):
+        left = TOTAL - (time.perf_counter() - start)
+        need = NEEDS.get(name)
+        if need and importlib.util.find_spec(need) is None:
+            return {"ended": f"left out: it needs {need}", "seconds": 0.0}
+        if left < 10:
+            return {"ended": "not reached in the time", "seconds": 0.0}
+        _, ended, seconds = run(["chapter", f"book/{name}.ipynb"], left)
+        return {"ended": ended, "seconds": round(seconds, 1)}
+
+    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+        return dict(zip(names, pool.map(one, names), strict=True))
+
+
+def keep(**found) -> None:
+    """Add columns to the table, or what ran of the chapters."""
+    OUT.mkdir(parents=True, exist_ok=True)
+    file = OUT / "benchmarks.json"
+    held = json.loads(file.read_text()) if file.exists() else {"command": "make bench"}
+    held |= found
+    file.write_text(json.dumps(held, indent=1) + "\n")
+    where = ROOT / "benchmarks" if OUT == ROOT / "book" / "results" else OUT
+    (where / "table.md").write_text(table(held) + "\n")
+
+
+def table(held: dict) -> str:
+    """The columns side by side: first (of it, compilation) / again, in seconds."""
+    columns = {name: held.get(name, {}) for name in ("gpu", "cpu")}
+    names = dict.fromkeys(what for column in columns.values() for what in column.get("rows", {}))
+    lines = ["| seconds: first (compiling) / again | GPU | CPU |", "|---|---|---|"]
+    for what in names:
+        cells = [cell(column.get("rows", {}).get(what)) for column in columns.values()]
+        lines.append(f"| {what} | {' | '.join(cells)} |")
+    for name, column in columns.items():
+        if not column:
+            lines.append(f"\n{name.upper()}: not run yet.")
+            continue
+        said = ", ".join(f"{key} {column[key]}" for key in ("cores", "load", "jax", "python", "date"))
+        small = " SMALL SIZES, which say nothing." * column["small"]
+        lines.append(f"\n{name.upper()}: {column['device']}; {said}.{small} {column['ended']}".rstrip())
+    if ran := held.get("chapters"):
+        bad = {name: one["ended"] for name, one in ran.items() if one["ended"]}
+        lines.append(f"\nChapters on the GPU: {len(ran) - len(bad)} of {len(ran)} ran to their end.")
+        lines += [f"- {name}: {why}" for name, why in bad.items()]
+    return "\n".join(lines)
+
+
+def cell(row: dict | None) -> str:
+    if not row:
+        return ""
+    again = f" / {row['again']:.2f}" if "again" in row else ""
+    return f"{row['first']:.2f} ({row['compiled']:.1f}){again}"
+
+
+def without_tqdm() -> None:
+    """Progress bars are for those who wait: where tqdm is missing, a stand-in that shows none."""
+    if importlib.util.find_spec("tqdm") is None:
+
+        class Bar:
+            def __init__(self, items=(), **options):
+                self.items = items
+
+            def __iter__(self):
+                return iter(self.items)
+
+            def update(self, *_, **__):
+                pass
+
+            set_postfix = close = update
+
+        sys.modules["tqdm"] = types.SimpleNamespace(tqdm=Bar)
+
+
+def main() -> None:
+    start = time.perf_counter()
+    if "gpu" in sys.argv:
+        keep(gpu=timed("", TIMINGS))
+        keep(cpu=timed("cpu", TIMINGS))
+        keep(chapters=chapters(start))
+    elif "add" in sys.argv:
+        keep(**json.loads(Path(sys.argv[-1]).read_text()))
+    else:
+        found = timed("", PATIENCE)
+        keep(**{"cpu" if "(cpu)" in found.get("device", "(cpu)") else "gpu": found})
+    print(table(json.loads((OUT / "benchmarks.json").read_text())))
+
+
+if __name__ == "__main__":
+    without_tqdm()
+    if "time" in sys.argv:
+        timings()
+    elif "chapter" in sys.argv:
+        chapter(sys.argv[sys.argv.index("chapter") + 1])
+    else:
+        main()
