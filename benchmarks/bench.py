@@ -1,12 +1,12 @@
-"""What a user waits for: `make bench` writes book/results/benchmarks.json, which the book reads, and its table,
-benchmarks/table.md.
+"""What a user waits for: `make bench` writes book/results/benchmarks.json, which the book reads, and its
+table, benchmarks/table.md.
 
     python benchmarks/bench.py              # the default device; --small: sizes that take a minute
     bash benchmarks/gpu.sh                  # GPU, CPU and every chapter on the GPU, in at most 8 minutes
     python benchmarks/bench.py add FILE     # what ran on another machine, into the same table
 
-Each device, and each chapter, is a process of its own with its own limit of time, so that one that fails or hangs
-takes nothing with it. A row that was not reached is named.
+Each device, and each chapter, is a process of its own with its own limit of time, so that one that fails or
+hangs takes nothing with it. A row that was not reached is missing, and the note says why.
 """
 
 import concurrent.futures
@@ -175,10 +175,10 @@ def run(part: list[str], limit: float, **environment: str) -> tuple[str, str, fl
     """Output of a part, how it ended, and its seconds."""
     start = time.perf_counter()
     command = [sys.executable, __file__, *part, *["--small"] * SMALL]
+    # What is compiled is one of the figures.
+    environment = os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "false"} | environment
     try:
-        done = subprocess.run(
-            command, env=os.environ | environment, capture_output=True, text=True, timeout=max(limit, 1)
-        )
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=max(limit, 1))
         output = done.stdout
         # jax ends its tracebacks with a note of its own; the cause stands before it.
         said = [

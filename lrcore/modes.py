@@ -130,8 +130,8 @@ def products(
     devices: Sequence[jax.Device] | None = None,
     progress: bool = False,
 ) -> tuple[Float[np.ndarray, "column column"], Float[np.ndarray, "column rank"]]:
-    r"""$X^\top X$ and $X^\top Y$ of the rates X of neurons (neuron, embedding), or of X times a `basis` (neuron,
-    column), in float64 and block by block.
+    r"""$X^\top X$ and $X^\top Y$ of the rates X of neurons (neuron, embedding), or of X times a `basis`
+    (neuron, column), in float64 and block by block.
 
     - `devices`: each sums over its share of the steps, and what they have is fetched once, at the end; None:
       by numpy, here.
@@ -170,7 +170,7 @@ def products(
 
 @functools.partial(jax.jit, static_argnums=(4, 5), donate_argnums=0)
 def _added(sums, e, basis, block, bias, phi):
-    """The sums (device, ...) with a block's steps (device, row, ...) added; each device needs its own only."""
+    """The sums (device, ...) with a block's steps (device, row, ...) added; a device needs its own only."""
 
     def one(gram, cross, z, u, y, inside):
         x = population_rates(e, z, u, bias=bias, phi=phi) * inside

@@ -186,6 +186,8 @@ def _run_all(fit, jobs: dict, executor, folder: Path, tries: int, bar: tqdm) -> 
     workers = min(_processors(), max(len(jobs), 1)) if own else len(jobs)
     waiting, running, failed = collections.deque(jobs), {}, {}
     lost, suspects = collections.Counter(), set()
+    # Its processes begin when there is something for them.
+    pool = _pool(workers) if own else executor
 
     def ended(name, said=""):
         if said:
@@ -212,8 +214,7 @@ def _run_all(fit, jobs: dict, executor, folder: Path, tries: int, bar: tqdm) -> 
                 while waiting and len(running) < workers:
                     if running and not suspects.isdisjoint([waiting[0], *running.values()]):
                         break
-                    executor = executor or _pool(workers)
-                    task = executor.submit(_run, fit, waiting[0], jobs[waiting[0]], folder)
+                    task = pool.submit(_run, fit, waiting[0], jobs[waiting[0]], folder)
                     running[task] = waiting.popleft()
             except BrokenExecutor as error:
                 broken = error
@@ -234,9 +235,9 @@ def _run_all(fit, jobs: dict, executor, folder: Path, tries: int, bar: tqdm) -> 
                     f"is done is kept in {folder}: call again with a new one"
                 ) from broken
             if broken:
-                executor.shutdown()
+                pool.shutdown()
                 killed += running.values()
-                executor, running = None, {}
+                pool, running = _pool(workers), {}
                 suspects.update(killed)
                 for name in killed:
                     try_again(name, broken, blamed=len(killed) == 1)
@@ -245,8 +246,8 @@ def _run_all(fit, jobs: dict, executor, folder: Path, tries: int, bar: tqdm) -> 
     finally:
         for task in running:
             task.cancel()
-        if own and executor is not None:
-            executor.shutdown(cancel_futures=True)
+        if own:
+            pool.shutdown(cancel_futures=True)
     return failed
 
 

@@ -1,9 +1,9 @@
 """Everything that the book says of the published rat sessions: `python studies/rat.py` writes
 book/results/rat.json.
 
-Needs the four sessions (`lr.recording.rat_session` finds or downloads them); `survey` takes every session of the
-folder that LRCORE_DATA names. What is done stands in _build/rat and in the file, and is not computed again:
-delete both to begin anew. Named parts are computed alone.
+Needs the four sessions (`lr.recording.rat_session` finds or downloads them); `survey` takes every session of
+the folder that LRCORE_DATA names. What is done stands in _build/rat and in the file, and is not computed
+again: delete both to begin anew. Named parts are computed alone.
 """
 
 import json

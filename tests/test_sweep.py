@@ -1,4 +1,4 @@
-"""Sweeps: the same results on every executor; killed workers and killed sweeps; what is refused at the door."""
+"""Sweeps: the same results on every executor; killed workers, killed sweeps; what is refused at the door."""
 
 import errno
 import functools
@@ -157,7 +157,9 @@ def test_what_a_scheduler_killed_is_tried_again(tmp_path):
     found = run({"seed": [0, 1]}, tmp_path / "a", executor=Scripted([RuntimeError("preempted")] * 2))
     assert values(found) == values(run({"seed": [0, 1]}, tmp_path / "b"))
     with pytest.warns(UserWarning, match="no result .* in 2 tries, out of memory. RuntimeError: preempted"):
-        found = run({"seed": [0]}, tmp_path / "c", executor=Scripted([RuntimeError("preempted")] * 2), tries=2)
+        found = run(
+            {"seed": [0]}, tmp_path / "c", executor=Scripted([RuntimeError("preempted")] * 2), tries=2
+        )
     assert not len(found)
 
 
