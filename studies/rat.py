@@ -282,22 +282,29 @@ def part(name, key):
 
 def main():
     held = json.loads(FILE.read_text()) if FILE.exists() else {}
+    held |= {
+        "command": "python studies/rat.py",
+        "versions": {"lrcore": lr.__version__, "jax": jax.__version__},
+    }
     parts = [*SESSIONS, *CONTROLS, "twin", "evidence"]
     done = held.get("sessions", {}) | held.get("controls", {}) | held
     asked = sys.argv[1:] or [name for name in [*parts, "survey"] if name not in done]
-    names = [name for name in asked if name in parts]
-    if names:
+    if names := [name for name in asked if name in parts]:
         found = lr.sweep(part, {"name": names}, folder=FOLDER / "parts")
+        print(found)
         done |= {found.jobs[name]["name"]: found[name] for name in found}
-    held = {"command": "python studies/rat.py"}
-    held["versions"] = {"lrcore": lr.__version__, "jax": jax.__version__}
-    for kind, several in (("sessions", SESSIONS), ("controls", CONTROLS)):
-        held[kind] = {name: done[name] for name in several if name in done}
-    held |= {name: done[name] for name in ("twin", "evidence", "survey") if name in done}
+        for kind, several in (("sessions", SESSIONS), ("controls", CONTROLS)):
+            held[kind] = {name: done[name] for name in several if name in done}
+        held |= {name: done[name] for name in ("twin", "evidence") if name in done}
+        write(held)
     if "survey" in asked:
-        files = sorted(Path(os.environ[lr.recording.published.FOLDER_VARIABLE], "rat").glob("*.mat"))
-        found = lr.sweep(survey, {"session": files}, folder=FOLDER / "survey")
-        held["survey"] = {found.jobs[name]["session"].stem: found[name] for name in found}
+        folder = Path(os.environ.get(lr.recording.published.FOLDER_VARIABLE, "."), "rat")
+        found = lr.sweep(survey, {"session": sorted(folder.glob("*.mat"))}, folder=FOLDER / "survey")
+        print(found)
+        write(held | {"survey": {found.jobs[name]["session"].stem: found[name] for name in found}})
+
+
+def write(held):
     lr.saving.write_whole(FILE, lambda file: file.write(json.dumps(held).encode() + b"\n"))
 
 

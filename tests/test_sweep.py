@@ -233,6 +233,20 @@ def test_dask(tmp_path):
     assert values(found) == values(run(jobs, tmp_path / "here"))
 
 
+@pytest.mark.skipif(
+    importlib.util.find_spec("submitit") is None, reason="needs submitit: pip install lrcore[slurm]"
+)
+@pytest.mark.filterwarnings("default")
+def test_submitit_without_a_scheduler(tmp_path, monkeypatch):
+    import submitit
+
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), *sys.path]))
+    queue = submitit.AutoExecutor(folder=tmp_path / "log", cluster="local")
+    queue.update_parameters(timeout_min=5)
+    found = run({"seed": range(2)}, tmp_path / "queue", executor=queue)
+    assert values(found) == values(run({"seed": range(2)}, tmp_path / "here"))
+
+
 # --- the door
 
 
