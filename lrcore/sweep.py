@@ -17,7 +17,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,8 @@ class Sweep(eqx.Module):
 
     def __repr__(self) -> str:
         lines = [f"Sweep: {len(self)} of {len(self) + len(self.failed)} jobs done, in {self.folder}"]
-        lines += [f"{name}: {said}" for name, said in list(self.failed.items())[:5]]
+        shown = list(self.failed.items())[:5]
+        lines += [f"{name}: {said if len(said) < 100 else said[:97] + '...'}" for name, said in shown]
         return "\n".join(lines + ["..."] * (len(self.failed) > 5))
 
 
@@ -116,7 +117,7 @@ def sweep(
             "executor: expected a concurrent.futures.Executor, or None for a pool of processes, got "
             f"{executor!r}: for Dask give Client(...).get_executor(), for SLURM submitit.AutoExecutor(...)"
         )
-    tries, named, mark = checks.count("tries", tries), _named(jobs), _mark(fit, executor is None)
+    tries, named, mark = checks.count("tries", tries), _named(jobs), _mark(fit, executor)
     folder = Path(folder).absolute()
     with _locked(folder, mark):
         todo = [name for name in named if not _result(folder, name).exists()]
@@ -311,20 +312,28 @@ def _label(axis: str, value) -> str:
     return str(value)
 
 
-def _mark(fit, own: bool) -> dict[str, str]:
-    """What tells the folder of one sweep from that of another."""
-    inner = fit
+def _mark(fit, executor) -> dict[str, str]:
+    """What tells the folder of one sweep from that of another: the name of its function, and its options."""
+    inner, options = fit, []
     while isinstance(inner, functools.partial):
+        options.append((inner.args, inner.keywords))
         inner = inner.func
-    name = f"{getattr(inner, '__module__', '')}.{getattr(inner, '__qualname__', repr(inner))}"
+    named = inner if hasattr(inner, "__qualname__") else type(inner)
+    name = f"{named.__module__}.{named.__qualname__}"
+    if named is not inner:
+        options.append(inner)
     try:
-        pickled = pickle.dumps(fit, protocol=4)
+        pickled = pickle.dumps(options, protocol=4)
+        # Threads share the function.
+        if not isinstance(executor, ThreadPoolExecutor):
+            pickle.dumps(fit)
     except Exception as error:
         raise TypeError(
             f"fit: expected a function that can be sent to another process, got {name}, and {error}: define "
             "it by def outside of any function, in a file, and give it options by functools.partial"
         ) from None
-    if own and name.startswith("__main__.") and not getattr(sys.modules["__main__"], "__file__", None):
+    # A pool of processes imports what it runs.
+    if executor is None and name.startswith("__main__.") and not hasattr(sys.modules["__main__"], "__file__"):
         raise TypeError(
             f"fit: expected a function that other processes can import, got {name} of a notebook or console: "
             "write it to a file and import it, or give executor=ThreadPoolExecutor()"

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 from pathlib import Path
@@ -273,7 +274,9 @@ def test_executors_and_fits_that_are_refused(tmp_path, monkeypatch):
     with pytest.raises(TypeError, match="^executor: expected .*, got 'dask': for Dask give Client"):
         run(jobs, folder, executor="dask")
     with pytest.raises(TypeError, match="^fit: expected a function that can be sent .*<lambda>"):
-        run(jobs, folder, lambda seed, key: 0)
+        run(jobs, folder, lambda seed, key: 0, executor=Scripted([]))
+    with pytest.raises(TypeError, match="^fit: expected a function that can be sent .*draw, and .*lock"):
+        run(jobs, folder, functools.partial(draw, shift=threading.Lock()))
     with pytest.raises(ValueError, match="^tries: expected at least 1"):
         run(jobs, folder, tries=0)
     main = sys.modules["__main__"]
