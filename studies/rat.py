@@ -244,6 +244,8 @@ def course(fold, network, axes):
 def survey(session, key):
     """Of one session: scores of the first fold, and the flow without input where trials start."""
     began = time.process_time()
+    # What was compiled for the sizes of another session only takes memory.
+    jax.clear_caches()
     recording = lr.recording.rat_session(session.stem, session.parents[1])
     found = lr.latents.heldout.evaluate(recording, 2, key=key, only=[0], **OPTIONS)
     fit = found.folds[0].fit
