@@ -37,7 +37,9 @@ NEEDS = {"comparing": "ott"}
 
 
 def rows() -> dict:
-    """By name, what is timed: calls that take a key. Those of minutes stand last and run once."""
+    """By name, what makes its data and then returns what is timed: a call that takes a key. The last, of
+    minutes, runs once.
+    """
     import jax.random as jr
     import numpy as np
 
@@ -46,7 +48,7 @@ def rows() -> dict:
 
     alpha, quiet = lr.systems.ALPHA, {"progress": False}
     scale = 20 if SMALL else 1
-    thousand, million = 1000 // scale, 1_000_000 // scale
+    thousand, many, million = 1000 // scale, 40_000 // scale, 1_000_000 // scale
     truth = lr.systems.quadstable()
 
     @functools.cache
@@ -54,70 +56,80 @@ def rows() -> dict:
         return truth.sample(jr.key(0), neurons)
 
     @functools.cache
-    def recorded(many=40_000 // scale):
+    def recorded(many=many):
         """Steps of trials of 100, from all over the plane."""
         starts = jr.uniform(jr.key(1), (max(2, many // 100), 2), minval=-2.4, maxval=2.4)
         noisy = {"noise": 0.05, "key": jr.key(2)}
         return lr.steps(network(thousand).simulate(starts, None, alpha, 100, **noisy), alpha=alpha)
 
     @functools.cache
-    def flow():
+    def trained_flow():
         samples = truth.sample(jr.key(3), 20_000).m
         return lr.Flow.fit(samples, key=jr.key(4), updates=300, **quiet)[0]
 
-    @functools.cache
-    def rates():
-        steps, e = recorded(), network(thousand).embedding.array
-        return np.asarray(modes.rates(e, steps.z, steps.u, bias=False, activation="tanh"))
-
-    @functools.cache
-    def trials():
-        z = lr.systems.trajectories(network(thousand))[:: 2 * scale]
-        return lr.Recording(rates=network(thousand).rates(z), bin_width=0.01)
-
-    @functools.cache
-    def twin():
-        return lr.recording.clicks_session(jr.key(0), n_trials=200 // min(scale, 4)).recording
-
-    def connector(key):
+    def connector():
         steps, embedding = recorded(), network(thousand).embedding
-        return lr.Connector.fit(steps, embedding, key=key, **quiet).maxent.n
+        return lambda key: lr.Connector.fit(steps, embedding, key=key, **quiet).maxent.n
 
-    def maxent(neurons, many=40_000 // scale):
-        return lambda key: lr.maxent.fit(recorded(many), network(neurons).embedding).n
+    def maxent(neurons, many=many):
+        steps, embedding = recorded(many), network(neurons).embedding
+        return lambda key: lr.maxent.fit(steps, embedding).n
+
+    def singular():
+        steps, embedding = recorded(), network(thousand).embedding
+        return lambda key: modes.measured(steps, embedding, "tanh").values
+
+    def product():
+        steps, e = recorded(), network(thousand).embedding.array
+        x = np.asarray(modes.rates(e, steps.z, steps.u, bias=False, activation="tanh"))
+        y = x + 0.0  # another array, or only half of the product would be computed
+        return lambda key: x.T @ y
 
     def trained(seeds):
+        z = lr.systems.trajectories(network(thousand))[:: 2 * scale]
+        data = lr.Recording(rates=network(thousand).rates(z), bin_width=0.01)
         options = {"alpha": alpha, "seeds": seeds, "epochs": 20} | quiet
-        return lambda key: lr.training.on_recording(trials(), 2, key=key, **options).error
+        return lambda key: lr.training.on_recording(data, 2, key=key, **options).error
 
-    def space(key):
-        return lr.latents.fit(twin(), 2, key=key, iterations=20, **quiet).posterior.mean
+    def space():
+        twin = lr.recording.clicks_session(jr.key(0), n_trials=200 // min(scale, 4)).recording
+        return lambda key: lr.latents.fit(twin, 2, key=key, iterations=20, **quiet).posterior.mean
 
-    def simulated(key):
-        starts = jr.normal(key, (million // 10, 2))
-        return network(thousand).simulate(starts, None, alpha, 100)
+    def sampled():
+        flow = trained_flow()
+        return lambda key: flow.sample(key, million)
 
-    def singular(key):
-        return modes.measured(recorded(), network(thousand).embedding, "tanh").values
+    def densities():
+        flow, x = trained_flow(), jr.normal(jr.key(5), (million, 2))
+        return lambda key: flow.log_prob(x)
 
-    def product(key):
-        x = rates()
-        return x.T @ (x + 0.0)  # another array, or only half of it would be computed
+    def simulated():
+        net, starts = network(thousand), jr.normal(jr.key(6), (million // 10, 2))
+        return lambda key: net.simulate(starts, None, alpha, 100)
 
+    same = f"{many:,} steps, {thousand:,} neurons"
     return {
-        f"Connector.fit, 40,000 steps, {thousand:,} neurons": connector,
-        "maxent.fit of the same": maxent(thousand),
+        f"Connector.fit, {same}": connector,
+        "maxent.fit of the same": functools.partial(maxent, thousand),
         "X^T X and modes of the same": singular,
         "numpy: a product of such matrices": product,
-        **{f"maxent.fit, {n // scale:,} neurons": maxent(n // scale) for n in (500, 2000, 4000)},
-        **{f"maxent.fit, {t // scale:,} steps": maxent(thousand, t // scale) for t in (10_000, 160_000)},
-        "LINT, 1 seed, 20 epochs of 200 trials": trained(1),
-        "LINT, 64 seeds, the same": trained(64 if not SMALL else 4),
-        f"Flow.sample, {million:,} points": lambda key: flow().sample(key, million),
-        f"Flow.log_prob, {million:,} points": lambda key: flow().log_prob(jr.normal(key, (million, 2))),
+        **{
+            f"maxent.fit, {many:,} steps, {n:,} neurons": functools.partial(maxent, n)
+            for n in (thousand // 2, 2 * thousand, 4 * thousand)
+        },
+        **{
+            f"maxent.fit, {t:,} steps, {thousand:,} neurons": functools.partial(maxent, thousand, t)
+            for t in (many // 4, 4 * many)
+        },
+        "LINT, 1 seed, 20 epochs of 200 trials": functools.partial(trained, 1),
+        "LINT, 64 seeds, the same": functools.partial(trained, 4 if SMALL else 64),
+        f"Flow.sample, {million:,} points": sampled,
+        f"Flow.log_prob, {million:,} points": densities,
         "latents.fit of a twin, 200 trials, 20 iterations": space,
         f"simulate, {million // 10:,} trials of 100 steps, {thousand:,} neurons": simulated,
-        f"maxent.fit, {million:,} steps, {8 * thousand:,} neurons": maxent(8 * thousand, million),
+        f"maxent.fit, {million:,} steps, {8 * thousand:,} neurons": functools.partial(
+            maxent, 8 * thousand, million
+        ),
     }
 
 
@@ -128,7 +140,7 @@ def timings() -> None:
 
     compiling = []
     jax.monitoring.register_event_duration_secs_listener(
-        lambda name, seconds, **_: compiling.append(seconds) if "compile" in name else None
+        lambda name, seconds, **_: compiling.append(seconds) if "backend_compile" in name else None
     )
     device = jax.devices()[0]
     machine = {"device": f"{device.device_kind} ({device.platform})", "cores": os.cpu_count()}
@@ -140,9 +152,9 @@ def timings() -> None:
         taken = [float(subprocess.check_output([sys.executable, "-c", code])) for _ in range(2)]
         print(json.dumps({"what": what, "first": taken[0], "again": taken[1], "compiled": 0.0}), flush=True)
     todo = rows()
-    for what, call in todo.items():
+    for what, prepare in todo.items():
+        call, row = prepare(), {"what": what}
         compiling.clear()
-        row = {"what": what}
         for k, word in enumerate(("first", "again")):
             if word == "again" and what == list(todo)[-1]:
                 break
