@@ -102,7 +102,8 @@ def sweep(
     **Raises** before anything runs: `ValueError` for a folder of another sweep, paths that are no files and
     jobs of one name; `TypeError` for an executor that is none, and a `fit` that cannot be sent to another
     process; `RuntimeError` where another sweep is at work in the folder. Later: `OSError` for a full disk,
-    and `RuntimeError` for an executor that is broken; what is done is kept.
+    and `RuntimeError` for an executor that is broken, or a script without `if __name__ == "__main__":`; what
+    is done is kept.
 
     >>> import tempfile
     >>> from concurrent.futures import ThreadPoolExecutor
@@ -165,14 +166,19 @@ def _run(fit, name: str, job: dict, folder: Path) -> str:
     return ""
 
 
-def _pool(workers: int) -> ProcessPoolExecutor:
-    # Forked processes hang where jax has threads.
-    spawn = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, mp_context=spawn, initializer=_end_with_parent)
+# Forked processes hang where jax has threads.
+_SPAWN = multiprocessing.get_context("spawn")
 
 
-def _end_with_parent() -> None:
-    """A worker whose sweep was killed would wait for ever."""
+def _pool(workers: int, begun) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(workers, mp_context=_SPAWN, initializer=_begin, initargs=(begun,))
+
+
+def _begin(begun) -> None:
+    """Say that a worker has begun, and end it with its parent: it would wait for ever for a sweep that was
+    killed.
+    """
+    begun.set()
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
@@ -188,7 +194,8 @@ def _run_all(fit, jobs: dict, executor, folder: Path, tries: int, bar: tqdm) -> 
     waiting, running, failed = collections.deque(jobs), {}, {}
     lost, suspects = collections.Counter(), set()
     # Its processes begin when there is something for them.
-    pool = _pool(workers) if own else executor
+    begun = _SPAWN.Event()
+    pool = _pool(workers, begun) if own else executor
 
     def ended(name, said=""):
         if said:
@@ -235,10 +242,16 @@ def _run_all(fit, jobs: dict, executor, folder: Path, tries: int, bar: tqdm) -> 
                     f"executor: expected one whose workers live, got {type(broken).__name__}: {broken} What "
                     f"is done is kept in {folder}: call again with a new one"
                 ) from broken
+            if broken and not begun.is_set():
+                raise RuntimeError(
+                    "executor: expected workers that begin, got a pool that ended before: call lr.sweep "
+                    "below `if __name__ == '__main__':`, as every worker reads the script, or see what they "
+                    "print"
+                ) from broken
             if broken:
                 pool.shutdown()
                 killed += running.values()
-                pool, running = _pool(workers), {}
+                pool, running = _pool(workers, begun), {}
                 suspects.update(killed)
                 for name in killed:
                     try_again(name, broken, blamed=len(killed) == 1)

@@ -213,6 +213,23 @@ def test_a_killed_sweep_goes_on(tmp_path):
     assert [begun(tmp_path, seed) for seed in jobs["seed"]] == [1, 1, 2, 1]
 
 
+def test_a_script_that_every_worker_would_run_is_named(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import lrcore, test_sweep\nlrcore.sweep(test_sweep.draw, {'seed': [0, 1]}, folder='out')"
+    )
+    paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    options = {
+        "cwd": tmp_path,
+        "env": os.environ | {"PYTHONPATH": paths},
+        "capture_output": True,
+        "text": True,
+    }
+    done = subprocess.run([sys.executable, script], **options)
+    said = done.stderr.splitlines()[-1]
+    assert said.startswith("RuntimeError: executor: expected workers that begin") and "__main__" in said
+
+
 def wait_for(what):
     end = time.monotonic() + 120
     while not what():
