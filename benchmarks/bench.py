@@ -40,6 +40,7 @@ def rows() -> dict:
     """By name, what makes its data and then returns what is timed: a call that takes a key. The last, of
     minutes, runs once.
     """
+    import jax
     import jax.random as jr
     import numpy as np
 
@@ -81,8 +82,10 @@ def rows() -> dict:
 
     def product():
         steps, e = recorded(), network(thousand).embedding.array
-        x = np.asarray(modes.rates(e, steps.z, steps.u, bias=False, activation="tanh"))
-        y = x + 0.0  # another array, or only half of the product would be computed
+        x = modes.rates(e, steps.z, steps.u, bias=False, activation="tanh")
+        if jax.default_backend() == "cpu":
+            x = np.asarray(x)
+        y = x.copy()  # or numpy would compute only half of the product
         return lambda key: x.T @ y
 
     def trained(seeds):
@@ -112,7 +115,7 @@ def rows() -> dict:
         f"Connector.fit, {same}": connector,
         "maxent.fit of the same": functools.partial(maxent, thousand),
         "X^T X and modes of the same": singular,
-        "numpy: a product of such matrices": product,
+        "a plain product of such matrices": product,
         **{
             f"maxent.fit, {many:,} steps, {n:,} neurons": functools.partial(maxent, n)
             for n in (thousand // 2, 2 * thousand, 4 * thousand)
