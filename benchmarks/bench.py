@@ -86,7 +86,12 @@ def rows() -> dict:
         if jax.default_backend() == "cpu":
             x = np.asarray(x)
         y = x.copy()  # or numpy would compute only half of the product
-        return lambda key: x.T @ y
+
+        def plain(key):
+            with lr.checks.x64():
+                return x.T @ y
+
+        return plain
 
     def trained(seeds):
         z = lr.systems.trajectories(network(thousand))[:: 2 * scale]
