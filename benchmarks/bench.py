@@ -121,6 +121,12 @@ def rows() -> dict:
         "maxent.fit of the same": functools.partial(maxent, thousand),
         "X^T X and modes of the same": singular,
         "a plain product of such matrices": product,
+        "LINT, 1 seed, 20 epochs of 200 trials": functools.partial(trained, 1),
+        "LINT, 64 seeds, the same": functools.partial(trained, 4 if SMALL else 64),
+        f"Flow.sample, {million:,} points": sampled,
+        f"Flow.log_prob, {million:,} points": densities,
+        "latents.fit of a twin, 200 trials, 20 iterations": space,
+        f"simulate, {million // 10:,} trials of 100 steps, {thousand:,} neurons": simulated,
         **{
             f"maxent.fit, {many:,} steps, {n:,} neurons": functools.partial(maxent, n)
             for n in (thousand // 2, 2 * thousand, 4 * thousand)
@@ -129,12 +135,6 @@ def rows() -> dict:
             f"maxent.fit, {t:,} steps, {thousand:,} neurons": functools.partial(maxent, thousand, t)
             for t in (many // 4, 4 * many)
         },
-        "LINT, 1 seed, 20 epochs of 200 trials": functools.partial(trained, 1),
-        "LINT, 64 seeds, the same": functools.partial(trained, 4 if SMALL else 64),
-        f"Flow.sample, {million:,} points": sampled,
-        f"Flow.log_prob, {million:,} points": densities,
-        "latents.fit of a twin, 200 trials, 20 iterations": space,
-        f"simulate, {million // 10:,} trials of 100 steps, {thousand:,} neurons": simulated,
         f"maxent.fit, {million:,} steps, {8 * thousand:,} neurons": functools.partial(
             maxent, 8 * thousand, million
         ),
