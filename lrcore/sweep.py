@@ -157,7 +157,7 @@ def _run(fit, name: str, job: dict, folder: Path) -> str:
     trace = _result(folder, name).with_suffix(".txt")
     try:
         content = encoded(fit(**job, key=key_of(name)))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         said = traceback.format_exc()
         write_whole(trace, lambda file: file.write(said.encode()))
         return f"{type(error).__name__}: {error}".splitlines()[0]

@@ -132,6 +132,15 @@ def test_a_result_that_cannot_be_written_is_a_failed_job(tmp_path):
     assert not len(found) and not list(tmp_path.glob("*.lrcore"))
 
 
+def test_a_job_that_exits_is_a_failed_job(tmp_path):
+    with pytest.warns(UserWarning, match="1 of 1 jobs failed, the first: why=no data: SystemExit: no data"):
+        run({"why": ["no data"]}, tmp_path, leaves)
+
+
+def leaves(why, key):
+    sys.exit(why)
+
+
 def returns_a_function(shift, key):
     return {"value": draw}
 
