@@ -58,8 +58,8 @@ lint: env        ## check the style of code and notebooks
 types: env       ## check the types
 	$(RUN) -m ty check
 
-bench: env       ## timed comparisons; never part of the tests
-	for name in connector backpropagation; do $(RUN) benchmarks/$$name.py || exit 1; done
+bench: env       ## what a user waits for, into benchmarks/table.md and the book; some 20 minutes on an idle machine
+	@$(RUN) benchmarks/bench.py
 
 identification: env ## what is recovered of known laws: the tables of benchmarks/README.md, an hour or so
 	env $(KEEP) OMP_NUM_THREADS=1 JAX_PLATFORMS=cpu $(RUN) benchmarks/identification.py

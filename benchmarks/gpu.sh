@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What lrcore takes on this machine's GPU and on its CPU, and whether every chapter's code runs on the GPU.
 #
-#     bash benchmarks/gpu.sh            # at most 8 minutes; prints the rows for benchmarks/README.md
+#     bash benchmarks/gpu.sh            # at most 8 minutes; --small: sizes for a trial run
 #
 # Runs as it is where Python has jax, equinox, diffrax, optax, optimistix, lineax, scikit-learn, scipy and
 # matplotlib; installs nothing, reads no data. A chapter that needs another package is left out by name.
@@ -10,8 +10,8 @@ set -u
 cd "$(dirname "$0")/.."
 export OUT="${OUT:-$PWD/_build/gpu}"
 mkdir -p "$OUT"
-# Several processes share the card; what is compiled is not kept, as compilation is one of the figures.
+# Several processes share the card.
 export XLA_PYTHON_CLIENT_PREALLOCATE=false MPLBACKEND=Agg LRCORE_SCALE=smoke
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
-unset JAX_COMPILATION_CACHE_DIR LRCORE_DATA
-exec timeout -k 10 480 "${PYTHON:-python3}" benchmarks/gpu.py
+unset LRCORE_DATA
+exec timeout -k 10 480 "${PYTHON:-python3}" benchmarks/bench.py gpu "$@"

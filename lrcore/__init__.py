@@ -40,6 +40,7 @@ from .saving import load as load
 from .saving import save as save
 from .steps import Steps as Steps
 from .steps import steps as steps
+from .sweep import sweep as sweep
 
 
 def __getattr__(name: str):

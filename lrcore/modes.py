@@ -1,11 +1,13 @@
 """The rates of the neurons at the visited steps, mode by mode, and the drift along each."""
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Sequence
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 from tqdm import tqdm
 
@@ -66,10 +68,10 @@ class Modes(eqx.Module):
         )
 
 
-def blocks(*arrays) -> Iterator[tuple]:
+def blocks(*arrays, size: int = _BLOCK) -> Iterator[tuple]:
     """The arrays' rows, as many at a time as are held at once."""
-    for start in range(0, len(arrays[0]), _BLOCK):
-        yield tuple(array[start : start + _BLOCK] for array in arrays)
+    for start in range(0, len(arrays[0]), size):
+        yield tuple(array[start : start + size] for array in arrays)
 
 
 def rates(e, z, u, *, bias: bool, activation: Activation) -> Float[Array, "step neuron"]:
@@ -107,27 +109,75 @@ def measured(steps: Steps, embedding: Embedding, activation: Activation, *, prog
         kept = values > 1e-15 * values[-1]
         if kept.sum() < 0.6 * min(n, len(x)):
             basis = np.linalg.qr(x.T @ vectors[:, kept])[0]
-    size = n if basis is None else basis.shape[1]
     # On a processor numpy's product of a matrix with itself takes a fourth of the time of jax's.
-    lib = np if jax.default_backend() == "cpu" else jnp
-    n_blocks = -(-len(steps) // _BLOCK)
-    # A bar that would be gone at once is not shown.
-    shown = progress and n_blocks > 20
-    gram, cross = np.zeros((size, size)), np.zeros((size, steps.rank))
-    bar = tqdm(
-        blocks(steps.z, steps.u, steps.y), total=n_blocks, desc="rates", disable=not shown, leave=False
+    devices = None if jax.default_backend() == "cpu" else jax.devices()
+    gram, cross = products(
+        e, steps, basis, bias=bias, activation=activation, devices=devices, progress=progress
     )
-    for *block, y in bar:
-        # What overflows is refused later, in words.
-        with x64(), np.errstate(over="ignore", invalid="ignore"):
-            x = lib.asarray(of(*block))
-            x = x if basis is None else x @ lib.asarray(basis)
-            gram += np.asarray(x.T @ x)
-            cross += np.asarray(x.T @ lib.asarray(y))
     values, vectors = _eigen(gram)
     if basis is not None:
         vectors, cross = basis @ vectors, basis @ cross
     return Modes.of(values, vectors, cross, steps.y.T @ steps.y, float(len(steps)))
+
+
+def products(
+    e,
+    steps: Steps,
+    basis=None,
+    *,
+    bias: bool,
+    activation: Activation,
+    devices: Sequence[jax.Device] | None = None,
+    progress: bool = False,
+) -> tuple[Float[np.ndarray, "column column"], Float[np.ndarray, "column rank"]]:
+    r"""$X^\top X$ and $X^\top Y$ of the rates X of neurons (neuron, embedding), or of X times a `basis`
+    (neuron, column), in float64 and block by block.
+
+    - `devices`: each sums over its share of the steps, and what they have is fetched once, at the end; None:
+      by numpy, here.
+    """
+    size, at_once = (len(e) if basis is None else basis.shape[1]), _BLOCK * len(devices or [None])
+    n_blocks = -(-len(steps) // at_once)
+    # A bar that would be gone at once is not shown.
+    shown = progress and n_blocks > 20
+    given = blocks(steps.z, steps.u, steps.y, size=at_once)
+    bar = tqdm(given, total=n_blocks, desc="rates", disable=not shown, leave=False)
+    # What overflows is refused later, in words.
+    with x64(), np.errstate(over="ignore", invalid="ignore"):
+        if devices is None:
+            gram, cross = np.zeros((size, size)), np.zeros((size, steps.rank))
+            for z, u, y in bar:
+                x = np.asarray(rates(e, z, u, bias=bias, activation=activation))
+                x = x if basis is None else x @ basis
+                gram += x.T @ x
+                cross += x.T @ y
+            return gram, cross
+        count = len(devices)
+        mesh = Mesh(np.array(devices), ("device",))
+        divided, everywhere = (NamedSharding(mesh, PartitionSpec(*axis)) for axis in (["device"], []))
+        e, basis = jax.device_put((e, basis), everywhere)
+        sums = jax.device_put((np.zeros((count, size, size)), np.zeros((count, size, steps.rank))), divided)
+        # As long as the others, the last block too, or it would be compiled for anew.
+        rows = min(_BLOCK, -(-len(steps) // count))
+        for block in bar:
+            parts = [np.asarray(part, float) for part in (*block, np.ones((len(block[0]), 1)))]
+            parts = [np.pad(part, ((0, count * rows - len(part)), (0, 0))) for part in parts]
+            parts = [part.reshape(count, rows, -1) for part in parts]
+            sums = _added(sums, e, basis, jax.device_put(parts, divided), bias, resolve(activation))
+        gram, cross = (np.asarray(part).sum(axis=0) for part in sums)
+        return gram, cross
+
+
+@functools.partial(jax.jit, static_argnums=(4, 5), donate_argnums=0)
+def _added(sums, e, basis, block, bias, phi):
+    """The sums (device, ...) with a block's steps (device, row, ...) added; a device needs its own only."""
+
+    def one(gram, cross, z, u, y, inside):
+        x = population_rates(e, z, u, bias=bias, phi=phi) * inside
+        x = x if basis is None else x @ basis
+        return gram + x.T @ x, cross + x.T @ y
+
+    return jax.vmap(one)(*sums, *block)
 
 
 def _eigen(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

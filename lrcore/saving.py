@@ -43,11 +43,20 @@ def save(path: str | os.PathLike, fitted: Any) -> None:
         raise TypeError(
             f"fitted: expected an object of lrcore, such as a Connector, got {type(fitted).__name__}"
         )
+    content = encoded(fitted)
+    write_whole(path, lambda file: file.write(content))
+
+
+def encoded(fitted: Any) -> bytes:
+    """The content of such a file; also of numbers, texts, arrays, and lists and dicts of these.
+
+    **Raises** `ValueError` for what cannot be written.
+    """
     fitted = jax.tree.map(lambda leaf: leaf.item() if isinstance(leaf, np.generic) else leaf, fitted)
     content = io.BytesIO()
-    content.write(json.dumps(_described(fitted, "")).encode() + b"\n")
+    content.write(json.dumps(_described(fitted, "result")).encode() + b"\n")
     eqx.tree_serialise_leaves(content, fitted)
-    write_whole(path, lambda file: file.write(_MAGIC + _digest(content) + content.getbuffer()))
+    return _MAGIC + _digest(content) + content.getvalue()
 
 
 def load(path: str | os.PathLike) -> Any:

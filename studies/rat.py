@@ -1,12 +1,14 @@
 """Everything that the book says of the published rat sessions: `python studies/rat.py` writes
 book/results/rat.json.
 
-Needs the four sessions (`lr.recording.rat_session` finds or downloads them). Each part is written as soon as
-it is there and is not computed again: delete the file to begin anew. Named parts can be computed side by
-side. About an hour on two processor cores.
+Needs the four sessions (`lr.recording.rat_session` finds or downloads them); `survey` takes every session of
+the folder that LRCORE_DATA names. What is done stands in _build/rat and in the file, and is not computed
+again: delete both to begin anew. Named parts are computed alone.
 """
 
 import json
+import os
+import resource
 import sys
 import time
 import warnings
@@ -21,7 +23,8 @@ from surrogates import CONTROLS, control, twin
 
 import lrcore as lr
 
-FILE = Path(__file__).parents[1] / "book" / "results" / "rat.json"
+ROOT = Path(__file__).parents[1]
+FILE, FOLDER = ROOT / "book" / "results" / "rat.json", ROOT / "_build" / "rat"
 # Folds, and nuisance dimensions: of X087 and T223 those of the best `inner` score.
 SESSIONS = {
     "T176_2018_05_03": (5, 2),
@@ -238,36 +241,73 @@ def course(fold, network, axes):
     }
 
 
-def main():
+def survey(session, key):
+    """Of one session: scores of the first fold, and the flow without input where trials start."""
+    began = time.process_time()
+    # What was compiled for the sizes of another session only takes memory.
+    jax.clear_caches()
+    recording = lr.recording.rat_session(session.stem, session.parents[1])
+    found = lr.latents.heldout.evaluate(recording, 2, key=key, only=[0], **OPTIONS)
+    fit = found.folds[0].fit
+    # The choice axis first, and the first state of the mean trial.
+    drift = lr.gauge.transform_drift(fit.model.drift, choice_axes(fit))
+    start = jnp.asarray(choice_axes(fit) @ np.asarray(fit.latents.z)[:, 0].mean(axis=0), jnp.float32)
+    tau = recording.bin_width / fit.model.alpha
+
+    def velocity(z):
+        return (drift(z[None])[0] - z) / tau
+
+    jacobian = np.asarray(jax.jacfwd(velocity)(start))
+    rates = np.linalg.eigvals(jacobian)
+    return {
+        "trials": recording.n_trials,
+        "neurons": recording.n_neurons,
+        "scores": {name: float(value[0]) for name, value in found.scores.items()},
+        # In whitened coordinates and seconds; the eigenvalues are the same in all coordinates.
+        "start": start.tolist(),
+        "velocity": velocity(start).tolist(),
+        "jacobian": jacobian.tolist(),
+        "eigenvalues": [[float(x.real), float(x.imag)] for x in rates],
+        "core_seconds": time.process_time() - began,
+        "worker_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+    }
+
+
+def part(name, key):
+    """One session in full, a control, the twin, or the evidence; their keys are their own."""
+    del key
     warnings.simplefilter("ignore", UserWarning)
-    FILE.parent.mkdir(exist_ok=True)
-    for name in sys.argv[1:] or [*SESSIONS, *CONTROLS, "twin", "evidence"]:
-        kind = "sessions" if name in SESSIONS else "controls" if name in CONTROLS else name
-        held = read()
-        if name in (held if kind == name else held.get(kind, {})):
-            continue
-        part = (
-            session(name, *SESSIONS[name])
-            if name in SESSIONS
-            else control(name)
-            if name in CONTROLS
-            else {"twin": twin, "evidence": evidence}[name]()
-        )
-        # Another process may have written meanwhile.
-        held = read()
-        if kind == name:
-            held[name] = part
-        else:
-            there = held.get(kind, {}) | {name: part}
-            held[kind] = {one: there[one] for one in (*SESSIONS, *CONTROLS) if one in there}
-        FILE.write_text(json.dumps(held) + "\n")
-        print(name, "written", flush=True)
+    if name in SESSIONS:
+        return session(name, *SESSIONS[name])
+    return control(name) if name in CONTROLS else {"twin": twin, "evidence": evidence}[name]()
 
 
-def read():
-    """What there is so far."""
-    held = json.loads(FILE.read_text()) if FILE.exists() else {"command": "python studies/rat.py"}
-    return held | {"versions": {"lrcore": lr.__version__, "jax": jax.__version__}}
+def main():
+    held = json.loads(FILE.read_text()) if FILE.exists() else {}
+    held |= {
+        "command": "python studies/rat.py",
+        "versions": {"lrcore": lr.__version__, "jax": jax.__version__},
+    }
+    parts = [*SESSIONS, *CONTROLS, "twin", "evidence"]
+    done = held.get("sessions", {}) | held.get("controls", {}) | held
+    asked = sys.argv[1:] or [name for name in [*parts, "survey"] if name not in done]
+    if names := [name for name in asked if name in parts]:
+        found = lr.sweep(part, {"name": names}, folder=FOLDER / "parts")
+        print(found)
+        done |= {found.jobs[name]["name"]: found[name] for name in found}
+        for kind, several in (("sessions", SESSIONS), ("controls", CONTROLS)):
+            held[kind] = {name: done[name] for name in several if name in done}
+        held |= {name: done[name] for name in ("twin", "evidence") if name in done}
+        write(held)
+    if "survey" in asked:
+        folder = Path(os.environ.get(lr.recording.published.FOLDER_VARIABLE, "."), "rat")
+        found = lr.sweep(survey, {"session": sorted(folder.glob("*.mat"))}, folder=FOLDER / "survey")
+        print(found)
+        write(held | {"survey": {found.jobs[name]["session"].stem: found[name] for name in found}})
+
+
+def write(held):
+    lr.saving.write_whole(FILE, lambda file: file.write(json.dumps(held).encode() + b"\n"))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """The training loop: it gets there, can be stopped at any time, and goes on as if it never had been."""
 
+import re
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -9,6 +11,7 @@ import numpy as np
 import optax
 import pytest
 
+import lrcore as lr
 from lrcore import checks, optimize
 
 
@@ -264,3 +267,14 @@ def test_double_precision_trains_and_resumes(tmp_path, monkeypatch, kind):
             fit(**options, checkpoint=tmp_path / "run")
         same(fit(**options, checkpoint=tmp_path / "run"), whole)
     assert whole.model.slope.dtype == kind and whole.losses.dtype == np.float64
+
+
+def test_a_chunk_of_updates_runs_without_the_host(monkeypatch):
+    """On a GPU a call back to the host in every update would take longer than the update."""
+    calls, run = [], optimize._run
+    monkeypatch.setattr(optimize, "_run", lambda *given: calls.append(given) or run(*given))
+    samples = jr.normal(jr.key(0), (200, 2))
+    lr.Flow.fit(samples, key=jr.key(1), updates=20, batch_size=32, chunk=20, progress=False)
+    text = run.lower(*calls[0]).as_text()
+    assert "stablehlo.while" in text
+    assert not re.search("callback|infeed|outfeed|stablehlo.send|stablehlo.recv", text)
