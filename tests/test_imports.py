@@ -178,15 +178,9 @@ def test_functions_that_stand_before_their_modules(name, module):
 
 PUBLIC = {
     lr: "Connector ConnectivityDistribution Embedding Flow GaussianMixture LowRankNetwork Recording Steps "
-<<<<<<< HEAD
     "belief book cell_types clusters compare dale evidence flowfield gauge identifiability latents load "
-    "maxent null_space_partner optimize perturb plots population recording save steps systems tails training "
-    "widgets",
-=======
-    "book clusters compare evidence flowfield gauge identifiability latents load maxent null_space_partner "
-    "optimize plots population recording save steps sweep systems "
-    "training",
->>>>>>> 2c92b645c506fd92bfd04207821f9ae637481e21
+    "maxent null_space_partner optimize perturb plots population recording save steps sweep systems tails "
+    "training widgets",
     lr.recording: "NOISE RatSession Recording Session clicks_session find_rat_session rat_or_twin "
     "rat_session registry",
     lr.latents: "Latents StateSpace StateSpaceFit baseline fit from_rates halves heldout infer smooth "
