@@ -1,6 +1,7 @@
 """The figures of the built pages: sharp, read at either width, and those that move."""
 
 import base64
+import gzip
 import json
 import re
 
@@ -99,6 +100,33 @@ def test_a_slider_plays(browser, address):
     reached = "return new Promise(done => setTimeout(() => done(arguments[0].value), 4500))"
     assert int(browser.execute_script(reached, slider)) == last
     assert button.text == "Play"
+
+
+LOADED = """
+const seen = new Promise(done => new PerformanceObserver((list, self) => {
+    self.disconnect();
+    done(list.getEntries().filter(e => !e.hadRecentInput).reduce((sum, e) => sum + e.value, 0));
+}).observe({ type: "layout-shift", buffered: true }) || setTimeout(() => done(0), 500));
+return seen.then(shift => [shift, performance.getEntriesByType("resource").map(e => e.name)]);
+"""
+TEXT = {".css", ".js", ".svg", ".html", ".json"}
+
+
+def weight(path):
+    """What a file weighs on the way, where servers compress text."""
+    content = path.read_bytes()
+    return len(gzip.compress(content)) if path.suffix in TEXT else len(content)
+
+
+@pytest.mark.parametrize("chapter", DRAWN)
+def test_a_page_is_light_and_still(browser, address, chapter):
+    resize(browser, WIDTHS[0])
+    browser.get(f"{address}/book/{chapter}.html")
+    shift, names = browser.execute_script(LOADED)
+    files = {HTML / name.removeprefix(f"{address}/").partition("?")[0] for name in names if address in name}
+    total = weight(HTML / f"book/{chapter}.html") + sum(weight(file) for file in files)
+    assert total <= 1.2e6, sorted((weight(file), file.name) for file in files)[-5:]
+    assert shift < 0.02
 
 
 def test_pictures_for_a_telephone_are_whole():
