@@ -169,7 +169,7 @@ def connectivity(networks: LowRankNetwork | dict[str, LowRankNetwork], *, neuron
 
     **Arguments**
 
-    - `networks`: one network, or several by name, drawn over one another; of the same rank.
+    - `networks`: one network, or several by name, drawn over one another, the smallest on top; of one rank.
     - `neurons`: at most this many of each are drawn.
     - `limit`: (of m, of n), half the ranges of the axes; by default from the data.
 
@@ -197,9 +197,12 @@ def connectivity(networks: LowRankNetwork | dict[str, LowRankNetwork], *, neuron
     )
     for k, (name, (m, n)) in enumerate(weights.items()):
         color = COLORS[k % len(COLORS)]
+        # A small sample lies on top of a large one, and in larger dots.
+        dots = {"s": 3, "alpha": 0.35} if len(m) > 300 else {"s": 12, "alpha": 0.7}
+        dots["zorder"] = 2 + 1 / len(m)
         for i in range(rank):
             for j in range(rank):
-                axes[i + 1, j].scatter(m[:, j], n[:, i], s=3, alpha=0.35, color=color, lw=0)
+                axes[i + 1, j].scatter(m[:, j], n[:, i], color=color, lw=0, **dots)
             bins = [np.linspace(-edge, edge, 41) for edge in limit]
             style = {"density": True, "histtype": "step", "color": color, "lw": 1.3}
             axes[0, i].hist(m[:, i], bins[0], label=name, **style)
