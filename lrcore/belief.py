@@ -150,7 +150,7 @@ def belief(model: MaximumEntropy, *, simplest: bool = False) -> Belief:
     >>> rows = net.rates(systems.grid(3)) / 200  # the intact drift is known ...
     >>> bool(found.variance(rows).max() < 1e-4 * found.before(rows).max())
     True
-    >>> alone = rows * (net.m[:, 0] > 0)  # ... and that of half of the neurons is not.
+    >>> alone = rows * (net.m[None, :, 0] > 0)  # ... and that of half of the neurons is not.
     >>> bool(found.variance(alone).max() > 0.1 * found.before(alone).max())
     True
     """
