@@ -168,7 +168,7 @@ def required(network: LowRankNetwork, z: ArrayLike, u: ArrayLike | None = None) 
       \mathrm{floor}^2 = \frac1{RN}\,\big\langle\operatorname{tr}\mathrm{Cov}(n\phi)\big\rangle_z$$
 
     The floor is how far the drift of N neurons is from that of their population. A Gaussian that was given
-    the network's own covariance is nearer, at about 0.3 to 0.7 of it, where the law is Gaussian or only n
+    the network's own covariance is nearer, at about 0.1 to 0.7 of it, where the law is Gaussian or only n
     given e has other tails. A ratio above 1 says that the form of the law matters. It does not say which
     part of the form: clusters matter too.
 
