@@ -21,6 +21,8 @@ from .network import LowRankNetwork, states
 _LIGHT, _HEAVY = 1 / 30, 2.0
 # Below this, at 20 degrees of freedom and more, a Gaussian says as much.
 _MATTERS = 0.05
+# Samples that are carried over at once.
+_BLOCK = 1024
 
 
 class TailIndex(NamedTuple):
@@ -117,12 +119,12 @@ class Tails(Module):
     def forward(self, y: ArrayLike) -> Float[Array, "sample dim"]:
         """x of y (sample, dim)."""
         y = floats(checks.array("y", y, ("sample", "dim"), sizes={"dim": self.centre.size}))
-        return _forward(self, y)
+        return _in_blocks(_forward, self, y)
 
     def inverse(self, x: ArrayLike) -> tuple[Float[Array, "sample dim"], Float[Array, " sample"]]:
         r"""y of x (sample, dim), and $\log|\partial y/\partial x|$ (sample,)."""
         x = floats(checks.array("x", x, ("sample", "dim"), sizes={"dim": self.centre.size}))
-        return _inverse(self, x)
+        return _in_blocks(_inverse, self, x)
 
 
 def fit(samples: ArrayLike) -> Tails:
@@ -166,7 +168,7 @@ def required(network: LowRankNetwork, z: ArrayLike, u: ArrayLike | None = None) 
       \mathrm{floor}^2 = \frac1{RN}\,\big\langle\operatorname{tr}\mathrm{Cov}(n\phi)\big\rangle_z$$
 
     The floor is how far the drift of N neurons is from that of their population. A Gaussian that was given
-    the network's own covariance is nearer, at about 0.3 to 0.7 of it, where the law is Gaussian or only n
+    the network's own covariance is nearer, at about 0.1 to 0.7 of it, where the law is Gaussian or only n
     given e has other tails. A ratio above 1 says that the form of the law matters. It does not say which
     part of the form: clusters matter too.
 
@@ -243,15 +245,25 @@ def _side(distance: np.ndarray) -> tuple[float, float, float]:
 
 def _log_survival(r, nu):
     """log P(t > r) of Student's t at r >= 0, by what is within near 0, and what is beyond far out."""
-    half = 0.5 * jnp.ones_like(nu)
-    within = betainc(half, nu / 2, jnp.minimum(r * r / (nu + r * r), 0.9))
-    beyond = betainc(nu / 2, half, jnp.minimum(nu / (nu + r * r), 0.9))
-    return jnp.log(jnp.maximum(jnp.where(r * r < nu, 1 - within, beyond) / 2, 1e-37))
+    near, half = r * r < nu, 0.5
+    part = jnp.where(near, r * r, nu) / (nu + r * r)
+    found = betainc(jnp.where(near, half, nu / 2), jnp.where(near, nu / 2, half), part)
+    return jnp.log(jnp.maximum(jnp.where(near, 1 - found, found) / 2, 1e-37))
 
 
 def _log_density(r, nu):
     constant = gammaln((nu + 1) / 2) - gammaln(nu / 2) - jnp.log(nu * jnp.pi) / 2
     return constant - (nu + 1) / 2 * jnp.log1p(r * r / nu)
+
+
+def _in_blocks(solve, tails: Tails, x):
+    """`solve(tails, x)` block by block of one size, so that it is compiled once for any number of samples."""
+    if any(checks.is_traced(leaf) for leaf in jax.tree.leaves((tails, x))) or not len(x):
+        return solve(tails, x)
+    padded = np.pad(np.asarray(x), ((0, -len(x) % _BLOCK), (0, 0)), mode="edge")
+    blocks = [solve(tails, padded[i : i + _BLOCK]) for i in range(0, len(padded), _BLOCK)]
+    # In numpy: what jax cuts and joins, it compiles for every n.
+    return jax.tree.map(lambda *parts: jnp.asarray(np.concatenate(parts)[: len(x)]), *blocks)
 
 
 @eqx.filter_jit

@@ -100,9 +100,11 @@ def test_clusters_get_more_than_a_gaussian():
 
 @pytest.mark.slow
 def test_skewed_neurons_get_a_flow():
+    """In plain coordinates, or in those of the tails, which take up the skew: whichever predicts better."""
     x, fresh = np.split(np.random.default_rng(0).exponential(size=(2000, 2)), 2)
     found, record = population.fit(x, key=jr.key(0), **(QUICK | {"updates": 800, "batch_size": 2048}))
-    assert found.kind == "flow" and found.flow is not None and record is not None
+    assert found.kind in ("flow", "heavy") and found.flow is not None and record is not None
+    assert found.scores[found.kind] >= max(found.scores.values()) - 0.01
     assert found.scores["flow"] > max(found.scores["mixture"], found.scores["gaussian"])
     assert nats(found, fresh) > nats(fit(x, kind="mixture"), fresh)
 
