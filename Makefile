@@ -1,5 +1,5 @@
 # `make book` and `make test` need Python >= 3.11, make and the package index; each sets itself up.
-.PHONY: help env book notebooks editions slides pdf check test pages colab sync lint types bench identification clean
+.PHONY: help env book notebooks editions slides pdf check test nbval pages colab sync lint types bench identification clean
 
 # Only the machine's name for Python is looked for here; tools/bootstrap.py does the rest.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
@@ -38,12 +38,15 @@ pdf: env         ## the whole book as one PDF, _build/book.pdf, of the built pag
 check: lint types ## style, types and the quick tests, in a minute or so: before each commit
 	$(PYTEST) -m "not slow" tests
 
-test: env        ## run all tests, and every notebook in smoke scale
+test: env        ## run all tests
 	$(PYTEST) --no-loadscope-reorder
+
+nbval: env       ## run every notebook in smoke scale, and compare what it prints
 	env -u LRCORE_DATA $(PYTEST) --nbval-lax --nbval-sanitize-with tests/book/sanitize.cfg book
 
 pages: env       ## test the built pages, in a browser, and the notebooks that they offer
-	$(RUN) -m pytest -n 2 --dist worksteal tests/book/test_pages.py tests/book/test_figures.py tests/book/test_plain_notebooks.py
+	$(RUN) -m pytest -n 2 --dist worksteal tests/book/test_pages.py tests/book/test_figures.py \
+		tests/book/test_plain_notebooks.py tests/book/test_outputs.py
 
 colab: env       ## run the plain notebooks, in smoke scale, beside the packages that Colab has
 	env $(KEEP) $(RUN) tools/colab.py $(PYTHON312) $(NAMES)
