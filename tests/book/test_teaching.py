@@ -38,7 +38,7 @@ def before(chapter: str, edges: set[tuple[str, str]]) -> set[str]:
 def test_the_map_has_the_chapter_as_it_is(chapter):
     shown = re.search(rf'href="{chapter}\.html">.*?(\d+) min', TEACHING)
     assert shown, "not on the map of book/teaching.md"
-    listed = re.search(rf"\]\({chapter}\.md\)\n[^+]*\+{{3}}\n(\d+) min to read", TEXT["start"])
+    listed = re.search(rf"\]\({chapter}\.md\)\n[^:]*:::\{{card-footer\}}\n(\d+) min to read", TEXT["start"])
     assert listed, "not on a card of book/start.md"
     assert int(shown[1]) == int(listed[1]) == minutes(chapter)
     stated = {(start, end) for end in TAUGHT for start in needed(end)}
