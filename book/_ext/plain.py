@@ -1,9 +1,11 @@
 """A resolved page as plain Markdown, which Jupyter, Colab and GitHub all show: text and mathematics."""
 
+import base64
 import html
 import itertools
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from docutils import nodes
 from sphinx.addnodes import number_reference
@@ -157,6 +159,8 @@ class Writer:
                 return [self.table(node)]
             case nodes.Admonition():
                 return self.box(node)
+            case nodes.figure():
+                return [*map(embedded, node.findall(nodes.image)), *self.caption(node)]
             case nodes.container() if node.get("nb_element") == "cell_code":
                 return [node]
             case nodes.container() if node.get("design_component") == "card-title":
@@ -205,7 +209,7 @@ class Writer:
     def caption(self, cell: nodes.Element) -> list[str]:
         """What stands under the figures of a cell: number and caption, and what is seen, in words."""
         found = []
-        for figure in cell.findall(nodes.figure):
+        for figure in cell.findall(nodes.figure):  # itself, where it is one
             number = self.number("figure", figure)
             for part in figure.findall(nodes.caption):
                 found.append(f"**Fig. {number}.** {self.inline(part)}")
@@ -283,6 +287,12 @@ class Writer:
             case nodes.Inline() | nodes.TextElement():
                 return self.inline(node)
         raise NotImplementedError(f"no plain form is known for {node.tagname}: {str(node)[:80]}")
+
+
+def embedded(image: nodes.image) -> str:
+    """A picture from a file, in the text itself, where no file lies beside it."""
+    picture = base64.b64encode(Path(image["uri"]).read_bytes()).decode()
+    return f'<img alt="{html.escape(image["alt"])}" src="data:image/png;base64,{picture}">'
 
 
 def depth(node) -> int:

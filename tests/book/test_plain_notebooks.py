@@ -220,6 +220,13 @@ Inside.
 """.replace("SETUP", SETUP)
 SECOND = "# Second\n\nTo {prf:ref}`prop-one`, {numref}`fig-one`, {eq}`eq-two`, {ref}`ex-gain`.\n\n" + SETUP
 SECOND += """
+```{figure} _static/overview.png
+:name: fig-file
+:alt: A file.
+
+From a *file*.
+```
+
 ```{code-cell} ipython3
 ---
 mystnb:
@@ -455,6 +462,8 @@ def test_pictures_that_move_and_those_for_a_telephone_are_for_the_page(made, sma
     narrow = re.search(r'<source media="\(max-width: 600px\)" srcset="([^"]*)"', page)[1]
     assert (made / "html/book" / narrow).exists()
     assert page.count('loading="lazy" class="drawn"') == 2 and 'width="220" height="220"' in page
+    assert '<img alt="A file." src="data:image/png;base64,iVBOR' in words(small[1])
+    assert re.search(r"\*\*Fig\. \d+\.\*\* From a \*file\*\.", words(small[1]))
     moved, wide = (cell.outputs[0] for cell in small[1] if cell.cell_type == "code" and cell.outputs)
     for output in (moved, wide):
         assert set(output.data) <= {"image/png", "text/plain"} and white(output.data["image/png"])
