@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 EXTRAS = "lrcore"
 # Pixels an inch, of the screen and of the picture.
 DENSITY, PIXELS = 110, 220
-# A wider figure would be too small to read on a telephone, which shows some 3.2 inches of it.
-NARROW = 5.6
+# In inches, the widest that can be read in the column of a page, and on a telephone.
+WIDE, NARROW = 8.2, 5.6
 
 
 def encode(figure: Figure, kind: str = "png", **options) -> str:
@@ -34,6 +34,8 @@ def bundle(picture: str, **extras) -> tuple[dict, dict]:
 
 def for_pages(figure: Figure) -> tuple[dict, dict]:
     """A figure as the pages show it: as it is, and laid out for a telephone."""
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(min(width, WIDE), height)
     wide = encode(figure, bbox_inches="tight")
     extras = {"narrow": encode(figure, "webp", bbox_inches="tight")} if lay_narrow(figure) else {}
     return bundle(wide, **extras)

@@ -32,7 +32,8 @@ FOOT = """<div style="font: 8pt sans-serif; width: 100%; text-align: center">
 def pages() -> list[str]:
     """The pages in the order of the contents, without an ending."""
     contents = yaml.safe_load((ROOT / "_toc.yml").read_text())
-    files = [chapter["file"] for part in contents["parts"] for chapter in part["chapters"]]
+    chapters = [chapter for part in contents["parts"] for chapter in part["chapters"]]
+    files = [one["file"] for chapter in chapters for one in (chapter, *chapter.get("sections", []))]
     return [name for file in (contents["root"], *files) if (name := file.removesuffix(".md")) not in LEFT_OUT]
 
 

@@ -522,7 +522,7 @@ def test_nothing_is_left_for_the_pages_alone(chapter):
 @built
 def test_every_figure_has_its_caption(chapter):
     source, cells = chapter
-    figures = len(re.findall(r"^  figure:$", source.read_text(), re.MULTILINE))
+    figures = len(re.findall(r"^  figure:$|^```{figure}", source.read_text(), re.MULTILINE))
     numbers = re.findall(r"^\*\*Fig\. ((?:\d+\.)?\d+)\.\*\* ", words(cells), re.MULTILINE)
     assert len(set(numbers)) == figures and len({number.rpartition(".")[0] for number in numbers}) <= 1
     assert words(cells).count("The figure in words") == figures
