@@ -15,7 +15,7 @@ steps = lr.steps(latents, alpha=lr.systems.ALPHA)
 found = lr.Connector.fit(steps, network.embedding, key=jr.key(1))
 drawn = found.sample(jr.key(2), 1000)
 
-figure, (left, middle, right) = plt.subplots(1, 3, figsize=(10, 3.3))
+figure, (left, middle, right) = plt.subplots(1, 3, figsize=(8.2, 2.9))
 lr.plots.flow_field(network, trajectories=latents[::7], ax=left, title="trajectories of a population")
 for net, color, label in ((network, lr.plots.COLORS[0], "truth"), (drawn, lr.plots.COLORS[1], "inferred")):
     middle.scatter(net.m[:, 0], net.n[:, 0], s=4, lw=0, alpha=0.5, color=color, label=label)
@@ -23,4 +23,4 @@ middle.set(xlabel="$m_1$", ylabel="$n_1$", title="the connectivity that they req
 middle.legend(markerscale=3, loc="upper left")
 points = lr.flowfield.fixed_points(drawn.drift, lr.systems.grid(15))
 lr.plots.flow_field(drawn, fixed_points=points, ax=right, title="a new network drawn from it")
-figure.savefig(Path(__file__).parents[1] / "book/_static/overview.png")
+figure.savefig(Path(__file__).parents[1] / "book/_static/overview.png", dpi=220)

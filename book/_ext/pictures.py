@@ -18,7 +18,11 @@ from sphinx.util.osutil import ensuredir
 
 from lrcore.pictures import EXTRAS
 
-PICTURE = re.compile(r'<img [^>]*?src="(?P<folder>[./]*_images/)(?P<name>[0-9a-f]{64})\.png"[^>]*?/?>')
+# In a figure it is a link to itself, which a reader of a telephone may enlarge.
+PICTURE = re.compile(
+    r'(?P<link><a [^>]*>)?(?P<image><img [^>]*?src="(?P<folder>[./]*_images/)(?P<name>[0-9a-f]{64})\.png"[^>]*?/?>)'
+    r"(?(link)\s*</a>)"
+)
 
 
 def drawn(app: Sphinx, docname: str) -> dict[str, dict]:
@@ -56,7 +60,7 @@ def place(app: Sphinx, pagename, templatename, context, doctree) -> None:
         with Image.open(io.BytesIO(base64.b64decode(found[name]["picture"]))) as picture:
             picture.convert("RGB").save(made, "webp", quality=80, method=4)
         own = keep(f"{name}.webp", base64.b64encode(made.getvalue()).decode())
-        image = re.sub(r"\s*/?>$", f" {size}>", match[0]).replace(f"{name}.png", own)
+        image = re.sub(r"\s*/?>$", f" {size}>", match["image"]).replace(f"{name}.png", own)
         if narrow := more.get("narrow"):
             source = folder + keep(f"{name}-narrow.webp", narrow)
             small = f'<source media="(max-width: 600px)" srcset="{source}" type="image/webp">'
@@ -66,8 +70,8 @@ def place(app: Sphinx, pagename, templatename, context, doctree) -> None:
                 folder + keep(f"{name}-{k}.webp", picture) for k, picture in enumerate(moving["frames"])
             ]
             told = html.escape(json.dumps(moving | {"frames": frames}))
-            image = f'<span class="explore" data-explore="{told}">{image}</span>'
-        return image
+            return f'<span class="explore" data-explore="{told}">{image}</span>'
+        return f"{match['link']}{image}</a>" if match["link"] else image
 
     context["body"] = PICTURE.sub(shown, context["body"])
 

@@ -93,6 +93,7 @@ def test_a_slider_plays(browser, address):
     browser.get(f"{address}/book/flow_matching.html")
     (one,) = moving("flow_matching")
     assert one["play"] is not None
+    assert not browser.find_elements(By.CSS_SELECTOR, "a .explore, a .controls")
     button = browser.find_element(By.CSS_SELECTOR, ".explore button")
     slider = browser.find_element(By.CSS_SELECTOR, ".explore input")
     last = len(one["sliders"][one["play"]]["values"]) - 1
