@@ -1,9 +1,11 @@
 """Draw book/_static/overview.png, the picture that opens the README: trajectories, weights, a new network."""
 
+import io
 from pathlib import Path
 
 import jax.random as jr
 import matplotlib.pyplot as plt
+from PIL import Image
 
 import lrcore as lr
 
@@ -23,4 +25,10 @@ middle.set(xlabel="$m_1$", ylabel="$n_1$", title="the connectivity that they req
 middle.legend(markerscale=3, loc="upper left")
 points = lr.flowfield.fixed_points(drawn.drift, lr.systems.grid(15))
 lr.plots.flow_field(drawn, fixed_points=points, ax=right, title="a new network drawn from it")
-figure.savefig(Path(__file__).parents[1] / "book/_static/overview.png", dpi=220)
+drawn = io.BytesIO()
+figure.savefig(drawn, dpi=220)
+# A picture of few colours, which every reader of the first page loads.
+with Image.open(drawn) as picture:
+    picture.convert("RGB").quantize(64).save(
+        Path(__file__).parents[1] / "book/_static/overview.png", optimize=True
+    )

@@ -20,7 +20,8 @@ from lrcore.pictures import EXTRAS
 
 # In a figure it is a link to itself, which a reader of a telephone may enlarge.
 PICTURE = re.compile(
-    r'(?P<link><a [^>]*>)?(?P<image><img [^>]*?src="(?P<folder>[./]*_images/)(?P<name>[0-9a-f]{64})\.png"[^>]*?/?>)'
+    r"(?P<link><a [^>]*>)?"
+    r'(?P<image><img [^>]*?src="(?P<folder>[./]*_images/)(?P<name>[0-9a-f]{64})\.png"[^>]*?/?>)'
     r"(?(link)\s*</a>)"
 )
 
@@ -60,7 +61,8 @@ def place(app: Sphinx, pagename, templatename, context, doctree) -> None:
         with Image.open(io.BytesIO(base64.b64decode(found[name]["picture"]))) as picture:
             picture.convert("RGB").save(made, "webp", quality=80, method=4)
         own = keep(f"{name}.webp", base64.b64encode(made.getvalue()).decode())
-        image = re.sub(r"\s*/?>$", f" {size}>", match["image"]).replace(f"{name}.png", own)
+        image = re.sub(r' style="[^"]*"', "", match["image"])
+        image = re.sub(r"\s*/?>$", f" {size}>", image).replace(f"{name}.png", own)
         if narrow := more.get("narrow"):
             source = folder + keep(f"{name}-narrow.webp", narrow)
             small = f'<source media="(max-width: 600px)" srcset="{source}" type="image/webp">'
