@@ -11,8 +11,8 @@ import pytest
 from numpy.polynomial import hermite_e
 
 import lrcore as lr
-from lrcore import identifiability
 from lrcore.identifiability import determined_orders, report, spectrum
+from lrcore.spectra import IDENTIFIED
 
 # That new neurons would not carry the drift is not what a report is asked for.
 pytestmark = pytest.mark.filterwarnings("ignore:maxent. the drift of new neurons")
@@ -294,7 +294,7 @@ def test_degrees_of_freedom_predict_what_is_recovered():
 
         if identified.any():
             inside.append(energy(estimate - weights, identified) / energy(weights, identified))
-        beyond = gain < 1 / identifiability._IDENTIFIED
+        beyond = gain < 1 / IDENTIFIED
         outside.append(energy(estimate - weights, beyond) / energy(weights, beyond))
         # Mode by mode, the share of the energy that is recovered: they add up to the degrees of freedom.
         wrong, true = (
