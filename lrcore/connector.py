@@ -15,7 +15,7 @@ from .checks import ArrayLike, floats
 from .distributions import ConnectivityDistribution, sobol
 from .flow import Flow
 from .maxent import MaximumEntropy
-from .network import Embedding, LowRankNetwork, columns, states
+from .network import Embedding, LowRankNetwork, columns, flat, states
 from .population import Population
 from .steps import Steps
 
@@ -295,11 +295,8 @@ class Connector(ConnectivityDistribution):
         network = self.many
         if _method(method) == "flow" or n_neurons != _MANY:
             network = self.sample(jr.key(0), n_neurons, sigma=0.0, method=method)
-        batch = z.shape[:-1]
-        count = int(np.prod(batch))
-        pairs = (z.reshape(count, z.shape[-1]), u.reshape(count, u.shape[-1]))
         # One state at a time: 8,192 rates of many states at once would fill the memory.
-        return jax.lax.map(lambda pair: network._drift(*pair), pairs, batch_size=256).reshape(z.shape)
+        return jax.lax.map(lambda pair: network._drift(*pair), flat(z, u), batch_size=256).reshape(z.shape)
 
     def log_prob(
         self, m: ArrayLike, b: ArrayLike, d: ArrayLike, n: ArrayLike, *, method: str = "exact"

@@ -51,8 +51,7 @@ class Dale(eqx.Module):
 
     def network(self, tau: float = 1.0) -> LowRankNetwork:
         """The recorded neurons with these weights."""
-        e = self.solution.embedding
-        return LowRankNetwork(e.m, self.n, e.b, e.d, activation=self.solution.activation, tau=tau)
+        return self.solution.network(tau).with_weights(self.n)
 
 
 def violation(m: ArrayLike, n: ArrayLike, signs: ArrayLike) -> float:

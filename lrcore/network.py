@@ -1,5 +1,6 @@
 """Low-rank recurrent networks: from connectivity vectors to latent dynamics."""
 
+import math
 from collections.abc import Callable
 
 import diffrax
@@ -25,6 +26,14 @@ def states(z: ArrayLike, u: ArrayLike, rank: int, n_inputs: int) -> tuple[Array,
     u = floats(checks.array("u", u, ("...", "input"), sizes={"input": n_inputs}))
     batch = jnp.broadcast_shapes(z.shape[:-1], u.shape[:-1])
     return jnp.broadcast_to(z, (*batch, rank)), jnp.broadcast_to(u, (*batch, n_inputs))
+
+
+def flat(z: Array, u: Array) -> tuple[Array, Array]:
+    """States (..., rank) and inputs (..., input) of the same leading axes as (state, rank) and
+    (state, input).
+    """
+    count = math.prod(z.shape[:-1])
+    return z.reshape(count, z.shape[-1]), u.reshape(count, u.shape[-1])
 
 
 def columns(e: ArrayLike, width: int, axes: tuple[str, ...] = ("...", "embedding")):
@@ -232,6 +241,11 @@ class LowRankNetwork(Module):
         writes = np.ones(self.n_neurons, bool)
         writes[np.asarray(which)] = False
         return eqx.tree_at(lambda net: net.n, self, jnp.where(writes[:, None], self.n, 0.0))
+
+    def with_weights(self, n: ArrayLike) -> "LowRankNetwork":
+        """The same neurons, reading as they do, with other n (neuron, rank)."""
+        e = self.embedding
+        return LowRankNetwork(e.m, n, e.b, e.d, activation=self.activation, tau=self.tau)
 
     def recurrent_weights(self) -> Float[Array, "neuron neuron"]:
         r"""$J = \frac1N M N^\top$; row $i$ holds the weights onto neuron $i$."""

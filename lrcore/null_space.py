@@ -14,7 +14,7 @@ from .activation import Activation, resolve
 from .checks import ArrayLike, x64
 from .distributions import ConnectivityDistribution, GaussianMixture, sobol
 from .gauge import symmetric_root, whitening
-from .network import LowRankNetwork, columns, population_rates, states
+from .network import LowRankNetwork, columns, flat, population_rates, states
 from .spectra import Spectrum, spectrum
 from .systems import EXTENT
 
@@ -90,9 +90,7 @@ class Partner(ConnectivityDistribution):
         base = self.base.drift(z, u, activation=self.spectrum.activation)
         q = self.spectrum.shares[:, None] * self.change(self.spectrum.nodes)
         nodes, weights = (jnp.asarray(part, base.dtype) for part in (self.spectrum.nodes, q))
-        count = int(np.prod(z.shape[:-1]))
-        flat = (part.reshape(count, part.shape[-1]) for part in (z, u))
-        rates = population_rates(nodes, *flat, bias=self.bias, phi=resolve(self.spectrum.activation))
+        rates = population_rates(nodes, *flat(z, u), bias=self.bias, phi=resolve(self.spectrum.activation))
         return base + (rates @ weights).reshape(base.shape)
 
     def log_prob(self, m: ArrayLike, b: ArrayLike, d: ArrayLike, n: ArrayLike) -> Float[Array, "..."]:
@@ -209,8 +207,7 @@ def null_space_partner(
         added = np.ones(network.n.shape) if kind == "shift" else _noise_of(kind, key, network.n.shape)
         change = found.free_part(size * added, tolerance)
         n = np.asarray(network.n, float) + change
-        e = network.embedding
-        return LowRankNetwork(e.m, n, e.b, e.d, activation=network.activation, tau=network.tau)
+        return network.with_weights(n)
     # Nodes dense enough for the rates' poles at the outermost states.
     found = spectrum(network, states, inputs, activation=activation, nodes=120 if network.width < 3 else None)
     frequency = 1.5 * np.asarray(jax.random.normal(key, (network.width, network.rank)), float)

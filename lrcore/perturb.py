@@ -12,12 +12,13 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from . import checks
 from .activation import Activation, inverse
 from .belief import belief
+from .cell_types import labelled
 from .checks import ArrayLike
 from .connector import Connector
 from .distributions import ConnectivityDistribution
 from .maxent import MaximumEntropy
 from .modes import rates
-from .network import Embedding, LowRankNetwork, states
+from .network import Embedding, LowRankNetwork, flat, states
 
 # Neurons that stand for a population.
 _MANY = 8192
@@ -75,9 +76,7 @@ class Perturbation(eqx.Module):
 def _labelled(names, labels, n: int) -> Bool[np.ndarray, " neuron"]:
     if labels is None:
         raise ValueError(f"labels: expected one for each of the {n} neurons beside the set {names.tolist()}")
-    labels = np.asarray(labels)
-    if labels.shape != (n,):
-        raise ValueError(f"labels: expected one for each of the {n} neurons, got shape {labels.shape}")
+    labels = labelled(labels, n)
     unknown = np.setdiff1d(names, labels)
     if len(unknown):
         known = ", ".join(map(str, np.unique(labels)[:12]))
@@ -277,11 +276,15 @@ def rows(
     >>> bool(jnp.allclose(found @ net.n, net.silenced(net.m[:, 0] < 0).drift(systems.grid(3)), atol=1e-5))
     True
     """
-    z, u = states(z, u, embedding.rank, embedding.n_inputs)
-    count = int(np.prod(z.shape[:-1]))
-    z, u = (np.asarray(part, float).reshape(count, part.shape[-1]) for part in (z, u))
+    z, u = _listed_states(z, u, embedding)
     options = {"bias": embedding.d is not None, "activation": activation, "labels": labels}
     return perturbed_rates(embedding.array, perturbations, z, u, **options) / embedding.n_neurons
+
+
+def _listed_states(z, u, embedding: Embedding) -> tuple[np.ndarray, np.ndarray]:
+    """(state, rank) and (state, input) in float64, of states with any leading axes."""
+    z, u = flat(*states(z, u, embedding.rank, embedding.n_inputs))
+    return np.asarray(z, float), np.asarray(u, float)
 
 
 def perturbed_rates(
@@ -394,7 +397,7 @@ class Prediction(eqx.Module):
     @property
     def networks(self) -> tuple[LowRankNetwork, ...]:
         """The circuits of the band, perturbed: each has its own flow, fixed points and trajectories."""
-        return tuple(_with(self.network, n) for n in self.weights)
+        return tuple(map(self.network.with_weights, self.weights))
 
     def __repr__(self) -> str:
         every, simplest = self.left
@@ -464,9 +467,7 @@ def predict(
         )
     level, accident = checks.share("level", level), not isinstance(model, Connector)
     e, phi = fit.embedding, fit.activation
-    z, u = states(z, u, e.rank, e.n_inputs)
-    count = int(np.prod(z.shape[:-1]))
-    z, u = (np.asarray(part, float).reshape(count, part.shape[-1]) for part in (z, u))
+    z, u = _listed_states(z, u, e)
     asked = rows(e, perturbations, z, u, activation=phi, labels=labels)
     every, simplest = belief(fit), belief(fit, simplest=True)
     variances = [one.variance(asked, accident=accident).mean() for one in (every, simplest)]
@@ -476,13 +477,9 @@ def predict(
     drawn = every.sample(key, draws, accident=accident)
     weights = fit.n if accident else np.asarray(fit.conditional_mean(e), float)
     tau = model.tau if isinstance(model, Connector) else 1.0
-    network = perturbed(_with(fit.network(tau), weights.astype(np.float32)), perturbations, labels=labels)
+    network = fit.network(tau).with_weights(weights.astype(np.float32))
+    network = perturbed(network, perturbations, labels=labels)
     low, high = np.quantile(asked @ drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
     writes = ~_acting(perturbations, np.asarray(e.array, float), labels, phi).silent
     drawn = (drawn * writes[:, None]).astype(np.float32)
     return Prediction(z, u, asked @ weights, low, high, network, drawn, left)  # ty: ignore[invalid-argument-type]
-
-
-def _with(network: LowRankNetwork, n) -> LowRankNetwork:
-    e = network.embedding
-    return LowRankNetwork(e.m, n, e.b, e.d, activation=network.activation, tau=network.tau)

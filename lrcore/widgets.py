@@ -1,6 +1,7 @@
 """Figures that move: a parameter, a slider, and what one sees."""
 
 import itertools
+import math
 import os
 from collections.abc import Callable, Sequence
 
@@ -48,9 +49,9 @@ def explore(draw: Callable, /, *, start: dict | None = None, play: str | None = 
             raise ValueError(f"explore: expected values of {name}, such as [0.5, 1.0, 1.5], got none")
         if start[name] not in list(values):
             raise ValueError(f"explore: expected {name} to start at one of its values, got {start[name]!r}")
-    settings = list(itertools.product(*sliders.values()))
-    if len(settings) > MOST:
-        raise ValueError(f"explore: expected at most {MOST} settings, got {len(settings)}: use fewer values")
+    settings = math.prod(map(len, sliders.values()))
+    if settings > MOST:
+        raise ValueError(f"explore: expected at most {MOST} settings, got {settings}: use fewer values")
     return Explore(draw, {name: list(values) for name, values in sliders.items()}, start, play)
 
 
@@ -87,15 +88,13 @@ class Explore:
 
     def for_pages(self) -> tuple[dict, dict]:
         """The picture of the start, and one for each setting."""
-        settings = [
-            dict(zip(self.sliders, v, strict=True)) for v in itertools.product(*self.sliders.values())
-        ]
         first = self.picture("png", **self.start)
         sliders = [
             {"name": name, "values": list(map(shown, values)), "start": values.index(self.start[name])}
             for name, values in self.sliders.items()
         ]
-        frames = [self.picture("webp", **values) for values in settings]
+        settings = itertools.product(*self.sliders.values())
+        frames = [self.picture("webp", **dict(zip(self.sliders, v, strict=True))) for v in settings]
         play = list(self.sliders).index(self.play) if self.play else None
         return pictures.bundle(first, explore={"sliders": sliders, "frames": frames, "play": play})
 
