@@ -33,8 +33,7 @@ def drawn(app: Sphinx, docname: str) -> dict[str, dict]:
         for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}):
                 picture = base64.b64decode(output["data"]["image/png"])
-                known = output["metadata"] | {"picture": output["data"]["image/png"]}
-                found[hashlib.sha256(picture).hexdigest()] = known
+                found[hashlib.sha256(picture).hexdigest()] = output["metadata"] | {"picture": picture}
     return found
 
 
@@ -44,9 +43,9 @@ def place(app: Sphinx, pagename, templatename, context, doctree) -> None:
     images = Path(app.outdir) / "_images"
     found = drawn(app, pagename)
 
-    def keep(name: str, picture: str) -> str:
+    def keep(name: str, picture: bytes) -> str:
         ensuredir(images)
-        (images / name).write_bytes(base64.b64decode(picture))
+        (images / name).write_bytes(picture)
         return name
 
     def shown(match: re.Match) -> str:
@@ -58,18 +57,19 @@ def place(app: Sphinx, pagename, templatename, context, doctree) -> None:
         size = f'width="{width}" height="{height}" loading="lazy" class="drawn"'
         # A tenth of the weight of a PNG where there are many points.
         made = io.BytesIO()
-        with Image.open(io.BytesIO(base64.b64decode(found[name]["picture"]))) as picture:
+        with Image.open(io.BytesIO(found[name]["picture"])) as picture:
             picture.convert("RGB").save(made, "webp", quality=80, method=4)
-        own = keep(f"{name}.webp", base64.b64encode(made.getvalue()).decode())
+        own = keep(f"{name}.webp", made.getvalue())
         image = re.sub(r' style="[^"]*"', "", match["image"])
         image = re.sub(r"\s*/?>$", f" {size}>", image).replace(f"{name}.png", own)
         if narrow := more.get("narrow"):
-            source = folder + keep(f"{name}-narrow.webp", narrow)
+            source = folder + keep(f"{name}-narrow.webp", base64.b64decode(narrow))
             small = f'<source media="(max-width: 600px)" srcset="{source}" type="image/webp">'
             image = f"<picture>{small}{image}</picture>"
         if moving := more.get("explore"):
             frames = [
-                folder + keep(f"{name}-{k}.webp", picture) for k, picture in enumerate(moving["frames"])
+                folder + keep(f"{name}-{k}.webp", base64.b64decode(picture))
+                for k, picture in enumerate(moving["frames"])
             ]
             told = html.escape(json.dumps(moving | {"frames": frames}))
             return f'<span class="explore" data-explore="{told}">{image}</span>'

@@ -11,7 +11,7 @@ function explore(box) {
 
   // All pictures are fetched when a reader first reaches for a slider, and none before.
   let fetched = false;
-  const fetch = () => {
+  const fetchAll = () => {
     if (fetched) return;
     fetched = true;
     for (const frame of frames) new Image().src = frame;
@@ -35,7 +35,7 @@ function explore(box) {
       input.setAttribute("aria-valuetext", slider.values[index]);
     };
     move[k](slider.start);
-    input.addEventListener("input", () => { fetch(); move[k](Number(input.value)); show(); });
+    input.addEventListener("input", () => { fetchAll(); move[k](Number(input.value)); show(); });
     row.append(name, input, value);
     controls.append(row);
   });
@@ -48,7 +48,7 @@ function explore(box) {
     button.type = "button";
     rest();
     button.addEventListener("click", () => {
-      fetch();
+      fetchAll();
       if (timer) return rest();
       if (at[play] === count - 1) move[play](0);
       show();
@@ -61,8 +61,8 @@ function explore(box) {
     });
     controls.prepend(button);
   }
-  controls.addEventListener("pointerenter", fetch);
-  controls.addEventListener("focusin", fetch);
+  controls.addEventListener("pointerenter", fetchAll);
+  controls.addEventListener("focusin", fetchAll);
   addEventListener("beforeprint", () => { image.src = first; });
   addEventListener("afterprint", () => { if (fetched) show(); });
   box.append(controls);

@@ -2,6 +2,7 @@
 
 import base64
 import gzip
+import html
 import json
 import re
 
@@ -52,7 +53,7 @@ def moving(chapter):
     """What each slider of a page holds, and the pictures that it names."""
     source = (HTML / f"book/{chapter}.html").read_text()
     found = re.findall(r'data-explore="([^"]*)"', source)
-    return [json.loads(text.replace("&quot;", '"')) for text in found]
+    return [json.loads(html.unescape(text)) for text in found]
 
 
 @pytest.mark.parametrize("chapter", DRAWN)
@@ -86,7 +87,6 @@ def test_a_slider_moves_the_picture(browser, address):
         place = place * len(s["values"]) + index
     now = box.find_element(By.TAG_NAME, "img").get_attribute("src")
     assert now.endswith(one["frames"][place].split("/")[-1]) and now != first
-    browser.execute_cdp_cmd("Page.printToPDF", {})
     browser.execute_script("dispatchEvent(new Event('beforeprint'))")
     assert box.find_element(By.TAG_NAME, "img").get_attribute("src") == first
     browser.execute_script("dispatchEvent(new Event('afterprint'))")
