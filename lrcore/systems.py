@@ -89,7 +89,7 @@ def heavy_tailed(
     - `law`: "student" ($1/w^2$ is $\chi^2_\nu/(\nu-2)$: Student's t) or "log-normal" ($\log w$ is Gaussian).
     - `shape`: the degrees $\nu>2$, 3 by default; or the standard deviation of $\log w$, 0.6 by default.
 
-    **Returns** a mixture over widths on a grid, about 50 of them, those with a share of more than $10^{-12}$.
+    **Returns** a mixture over widths on a grid, some 10 to 100 of them, those with a share of more than $10^{-24}$.
     Its density is that of the law, as the trapezoidal rule on the line converges geometrically.
 
     **Raises** `ValueError` for another name, for degrees of at most 2, which have no covariance, or above 60.
@@ -105,13 +105,13 @@ def heavy_tailed(
     if law == "student" and not 2 < shape <= 60:
         raise ValueError(f"shape: expected degrees of freedom above 2 and up to 60, got {shape:g}")
     if law == "student":
-        log_w = np.arange(-2.5, 30 / shape, min(0.25, shape**-0.5))
+        log_w = np.arange(-2.5, 60 / shape, min(0.25, shape**-0.5))
         log_share = -shape * log_w - (shape - 2) / 2 * np.exp(-2 * log_w)
     else:
         log_w = shape * np.arange(-8, 8, 0.25) - shape**2
         log_share = -(((log_w + shape**2) / shape) ** 2) / 2
     shares = np.exp(log_share - log_share.max())
-    keep = shares > 1e-12 * shares.sum()
+    keep = shares > 1e-24 * shares.sum()
     shares, square = shares[keep] / shares[keep].sum(), np.exp(2 * log_w[keep])
     covariance = np.asarray(bistable().covariances[0], float)
     explained = np.zeros((4, 4))
