@@ -70,3 +70,29 @@ def test_real_session():
     if name is None:
         pytest.skip("the folder that LRCORE_DATA names holds no rat/*.mat")
     _whole_way(lr.recording.rat_session(name))
+
+
+@FEW
+@pytest.mark.parametrize(
+    ("seed", "chosen"),
+    [(0, lambda m: m < np.quantile(m, 0.2)), (3, lambda m: m < np.median(m))],
+    ids=["a fifth", "half, another twin"],
+)
+def test_a_silencing_that_is_predicted_wrong_was_not_called_identified(clicks_session, seed, chosen):
+    """The verdict is of the data alone; the truth comes in afterwards, and the prediction fails."""
+    twin = clicks_session(seed, 100)
+    latents = lr.latents.fit(twin.recording, 2, key=jr.key(1), iterations=4, progress=False)
+    solved = lr.maxent.fit(latents.steps(jr.key(2), 1), latents.embedding())
+    silent = chosen(np.asarray(twin.network.m)[:, 0])
+    own = np.asarray(solved.steps.z[::97])
+    said = lr.perturb.predict(solved, lr.perturb.silenced(silent), own, key=jr.key(3))
+    assert said.verdict in ("free", "assumed"), said
+    gauge = lr.gauge.alignment(solved.network(), twin.network)
+    centre = np.asarray(twin.latents)[twin.recording.mask].mean(axis=0)
+    there = (own @ np.asarray(gauge).T + centre).astype(np.float32)
+    mine, true = (
+        np.asarray(net.silenced(silent).drift(z) - net.drift(z))
+        for net, z in ((solved.network(), own.astype(np.float32)), (twin.network, there))
+    )
+    off = mine @ np.asarray(gauge).T - true
+    assert np.mean(off[:, 0] ** 2) > 0.5 * np.mean(true[:, 0] ** 2)
