@@ -100,6 +100,7 @@ def around(m, rng, mirror=False):
     return far <= np.quantile(far, 0.2)
 
 
+@pytest.mark.slow
 def test_the_chosen_tells_twice_what_a_random_one_does_and_what_was_expected():
     """Twenty circuits and targets: how neurons of one place respond, by experiments on others."""
     better, expected, realised = [], [], []
