@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import equinox as eqx
 import numpy as np
 from jaxtyping import Float
-from scipy.linalg import cho_factor, cho_solve
 
 from . import checks
 from .belief import Belief
@@ -16,6 +15,8 @@ from .perturb import Perturbation, rows
 
 # Lines of a table that are printed.
 _SHOWN = 7
+# A prediction of which this share of the prior's variance is left is known, as far as numbers tell.
+_KNOWN = 1e-12
 
 
 class Experiment(eqx.Module):
@@ -116,8 +117,8 @@ def _covariance(fit: MaximumEntropy, noise) -> Float[np.ndarray, "rank rank"]:
 
 
 class Ranking(eqx.Module):
-    r"""Experiments and what they leave of a prediction's variance; made by `rank` and `sequence`, prints as a
-    table.
+    r"""Experiments and what they leave of a prediction's variance; made by `ranking` and `sequence`, prints as
+    a table.
 
     - `experiments`: best first, or in the order in which they are done.
     - `left`: (experiment,), share of the variance that is expected to be left after each alone or, of a
@@ -154,7 +155,7 @@ class Ranking(eqx.Module):
         return "\n".join(lines + ([f"... and {more} more"] if more else []))
 
 
-def rank(belief: Belief, experiments: Sequence[Experiment], target: ArrayLike) -> Ranking:
+def ranking(belief: Belief, experiments: Sequence[Experiment], target: ArrayLike) -> Ranking:
     r"""Experiments by the expected reduction of a prediction's variance, largest first.
 
     With the covariance C of the weights n at hand, the rows T of the prediction, and an experiment's rows R
@@ -190,11 +191,11 @@ def rank(belief: Belief, experiments: Sequence[Experiment], target: ArrayLike) -
     >>> sets = {"side": lambda e: e[:, 0] < 0, "middle": lambda e: np.abs(e[:, 0]) < 0.7}
     >>> some = [experiment(name, fit, silenced(which), z, noise=0.01) for name, which in sets.items()]
     >>> target = rows(net.embedding, silenced(lambda e: e[:, 0] < -1), z)
-    >>> rank(belief(fit), some, target).experiments[0].name
+    >>> ranking(belief(fit), some, target).experiments[0].name
     'side'
     """
     table, before = _table(belief, experiments, target)
-    left = np.array([table.after(k).variance for k in range(len(experiments))]) / table.variance
+    left = 1 - np.array([table.gain(k) for k in range(len(experiments))]) / table.variance
     order = np.argsort(left, kind="stable")
     return Ranking(tuple(experiments[k] for k in order), left[order], before, False)
 
@@ -207,9 +208,9 @@ def sequence(belief: Belief, experiments: Sequence[Experiment], target: ArrayLik
     Nobody looks at data in between: what variances remain does not depend on them. It is no more than a
     greedy choice. Experiments that tell something only together are not found.
 
-    **Arguments** as `rank`; `budget`: in the unit of the costs.
+    **Arguments** as `ranking`; `budget`: in the unit of the costs.
 
-    **Raises** as `rank`; `ValueError` for a budget that pays for none.
+    **Raises** as `ranking`; `ValueError` for a budget that pays for none.
 
     Source: Khuller, Moss & Naor (1999), Information Processing Letters 70, 39, for the one against the many.
 
@@ -232,21 +233,20 @@ def sequence(belief: Belief, experiments: Sequence[Experiment], target: ArrayLik
         raise ValueError(
             f"budget: expected at least {costs.min():g}, the cost of the cheapest experiment, got {budget:g}"
         )
-    whole, chosen, left, alone = now.variance, [], [], {}
-    while True:
-        # Costs that add up to the budget keep it, in spite of rounding.
-        most = budget * (1 + 1e-9) - costs[chosen].sum()
-        after = {k: now.after(k) for k in range(len(costs)) if k not in chosen and costs[k] <= most}
-        if not after:
-            break
-        alone = alone or {k: one.variance for k, one in after.items()}
-        best = max(after, key=lambda k: (now.variance - after[k].variance) / costs[k])
-        now = after[best]
+    # Costs that add up to the budget keep it, in spite of rounding.
+    budget = budget * (1 + 1e-9)
+    alone = {k: now.gain(k) for k in np.flatnonzero(costs <= budget).tolist()}
+    whole, gains, chosen, left = now.variance, alone, [], []
+    while gains:
+        best = max(gains, key=lambda k: gains[k] / costs[k])
+        now = now.after(best)
         chosen.append(best)
         left.append(now.variance)
-    single = min(alone, key=alone.__getitem__)
-    if alone[single] < now.variance:
-        chosen, left = [single], [alone[single]]
+        able = np.flatnonzero(costs <= budget - costs[chosen].sum()).tolist()
+        gains = {k: now.gain(k) for k in able if k not in chosen}
+    single = max(alone, key=alone.__getitem__)
+    if whole - alone[single] < now.variance:
+        chosen, left = [single], [whole - alone[single]]
     return Ranking(tuple(experiments[k] for k in chosen), np.array(left) / whole, before, True)
 
 
@@ -254,8 +254,8 @@ def observed(belief: Belief, experiment: Experiment, y: ArrayLike) -> Belief:
     """The belief once an experiment is done: `y` (row, rank), the mean over trials of the drifts that were
     measured, in the order of its rows and in the coordinates of the steps.
 
-    Choose, perturb, infer again: `best = rank(belief, some, target).experiments[0]`, its drifts `y` from the
-    laboratory, `belief = observed(belief, best, y)`.
+    Choose, perturb, infer again: `best = ranking(belief, some, target).experiments[0]`, its drifts `y` from
+    the laboratory, `belief = observed(belief, best, y)`.
 
     **Raises** `ValueError` for drifts of another shape.
 
@@ -284,11 +284,13 @@ def _noise(belief: Belief, experiment: Experiment) -> Float[np.ndarray, " rank"]
 
 class _Table(eqx.Module):
     """Covariances (rank, row, row) between the rows of the target, which come first, and those of all
-    experiments: nothing else of the belief matters to what experiments leave open.
+    experiments: nothing else of the belief matters to what experiments leave open. `floor`: what of variances
+    is rounding.
     """
 
     covariance: Float[np.ndarray, "rank row row"]
     noise: tuple[Float[np.ndarray, " rank"], ...]
+    floor: float
     parts: tuple[slice, ...] = eqx.field(static=True)
 
     @property
@@ -297,14 +299,25 @@ class _Table(eqx.Module):
         own = self.parts[0]
         return float(np.einsum("rii->", self.covariance[:, own, own]))
 
+    def gain(self, k: int) -> float:
+        """By how much experiment k lowers the variance of the target."""
+        own = self.parts[0]
+        return float(sum((across[own] ** 2).sum() for across in self._told(k)))
+
     def after(self, k: int) -> "_Table":
         """Once experiment k is done."""
-        part, left = self.parts[k + 1], []
+        left = [c - across @ across.T for c, across in zip(self.covariance, self._told(k), strict=True)]
+        return _Table(np.stack(left), self.noise, self.floor, self.parts)
+
+    def _told(self, k: int) -> list[Float[np.ndarray, "row direction"]]:
+        """For each coordinate a root of what experiment k takes away of the covariances."""
+        part, found = self.parts[k + 1], []
         for covariance, noise in zip(self.covariance, self.noise[k], strict=True):
             seen = covariance[part, part] + noise * np.eye(part.stop - part.start)
-            gain = cho_solve(cho_factor(seen), covariance[part])
-            left.append(covariance - covariance[:, part] @ gain)
-        return _Table(np.stack(left), self.noise, self.parts)
+            values, vectors = np.linalg.eigh(seen)
+            kept = values > self.floor
+            found.append(covariance[:, part] @ (vectors[:, kept] / np.sqrt(values[kept])))
+        return found
 
 
 def _table(belief: Belief, experiments: Sequence[Experiment], target) -> tuple[_Table, float]:
@@ -333,9 +346,14 @@ def _table(belief: Belief, experiments: Sequence[Experiment], target) -> tuple[_
     if not target.any():
         raise ValueError(f"target: expected a prediction, got {len(target)} rows of 0: no weight is in it")
     every = [target, *(one.rows for one in experiments)]
-    ends = np.cumsum([0, *map(len, every)]).tolist()
-    _, covariance = belief.after(np.concatenate(every))
+    ends, joined = np.cumsum([0, *map(len, every)]).tolist(), np.concatenate(every)
     noise = tuple(_noise(belief, one) for one in experiments)
-    found = _Table(covariance, noise, tuple(map(slice, ends[:-1], ends[1:])))
-    before = len(covariance) * np.trace(belief.before(target))
-    return found, found.variance / before
+    prior = np.diag(belief.before(joined))
+    floor = 1e-13 * float(prior.max())
+    found = _Table(belief.after(joined)[1], noise, floor, tuple(map(slice, ends[:-1], ends[1:])))
+    share = found.variance / (len(belief.gauge) * prior[: len(target)].sum())
+    if share < _KNOWN:
+        raise ValueError(
+            f"target: expected a prediction that is open, got one known to {share:.0e} of its prior"
+        )
+    return found, share

@@ -76,7 +76,7 @@ def test_what_is_expected_is_what_the_dense_posterior_leaves(rank, inputs, bias,
         whole = dense(held, [one.rows for one in chosen], noise)
         return np.einsum("ij,rjk,ik->", target, whole, target)
 
-    found, first = design.rank(held, some, target), left([])
+    found, first = design.ranking(held, some, target), left([])
     wanted = [left([one]) / first for one in found.experiments]
     np.testing.assert_allclose(found.left, wanted, rtol=1e-3, atol=1e-5)
     assert (np.diff(found.left) >= 0).all() and ((found.gains >= -1e-9) & (found.gains <= 1)).all()
@@ -118,13 +118,13 @@ def test_the_chosen_tells_twice_what_a_random_one_does_and_what_was_expected():
         for k in range(3):
             sets |= {f"silent {k}": silenced(around(m, rng)), f"driven {k}": current(0.5, around(m, rng))}
         held, target = belief(fit), rows(net.embedding, silenced(around(m, rng)), z)
-        found = design.rank(held, candidates(fit, z, sets=sets, noise=0.3), target)
+        found = design.ranking(held, candidates(fit, z, sets=sets, noise=0.3), target)
         better.append(found.gains[0] / np.mean(found.gains))
-        # Circuits with the first recording, as many as the belief holds likely; one experiment on each.
+        # Circuits with the first recording, drawn from the belief; one experiment on each.
         best, first = found.experiments[0], held.after(target)
         expected.append(found.gains[0])
         gone = []
-        for n in held.sample(jr.key(seed), 12):
+        for n in held.sample(jr.key(seed), 8):
             y = best.rows @ n + 0.3 * rng.normal(size=(len(z), net.rank))
             truth, again = (target @ n) @ held.gauge.T, design.observed(held, best, y).after(target)[0]
             gone.append(np.sum((truth - first[0]) ** 2) - np.sum((truth - again) ** 2))
@@ -157,7 +157,7 @@ def test_a_ranking_does_not_depend_on_the_coordinates_of_the_latents():
         some = candidates(moved, z @ a.T, sets=sets | {"push": current(0.5)}, noise=0.2 * a, trials=3)
         some += candidates(moved, z @ a.T, sets={"as measured": current(0.2)})
         target = rows(other.embedding, silenced(m[:, 0] < -0.5), z @ a.T)
-        rankings.append(design.rank(belief(moved), some, target))
+        rankings.append(design.ranking(belief(moved), some, target))
     names = [[one.name for one in found.experiments] for found in rankings]
     assert all(one == names[0] for one in names[1:])
     for found in rankings[1:]:
@@ -172,7 +172,7 @@ def test_budgets():
     found = design.sequence(held, some, target, budget=3.0)
     assert found.costs.sum() <= 3 and len(found.experiments) == 3
     assert (np.diff(found.left) <= 0).all() and found.gains.sum() == pytest.approx(1 - found.left[-1])
-    best = design.rank(held, some, target)
+    best = design.ranking(held, some, target)
     per_cost = best.gains / best.costs
     assert found.experiments[0].name == best.experiments[int(per_cost.argmax())].name
     # One that costs all there is, and tells more than the cheap one that tells most a cost.
@@ -183,22 +183,38 @@ def test_budgets():
     # Costs of tenths, whose sum is no whole number in a computer.
     tenths = [design.experiment(f"{k}", fit, current(k / 5), z, noise=0.1, cost=0.1) for k in range(1, 4)]
     assert len(design.sequence(held, tenths, target, budget=0.3).experiments) == 3
-    text = repr(design.rank(held, candidates(fit, z, noise=0.1), target))
+    text = repr(design.ranking(held, candidates(fit, z, noise=0.1), target))
     assert len(text.splitlines()) <= 10 and "gain/cost" in text and "sweep" in text
+
+
+def test_noise_of_any_size():
+    """More noise tells less, down to noise below rounding and up to nothing but noise."""
+    net, fit, rng = circuit(5, 100, 2)
+    z, target = rng.uniform(-2, 2, size=(30, 2)), np.eye(100)
+    some = [design.experiment(f"{s:g}", fit, current(1.0), z, noise=s) for s in 10.0 ** np.arange(-12, 4)]
+    found = design.ranking(belief(fit), some, target)
+    noise = [float(one.name) for one in found.experiments]
+    assert noise[8:] == sorted(noise[8:]) and found.left[-1] > 0.999
+    assert ((found.left > 0) & (found.left <= 1)).all()
+    # As it has been measured, where nothing is said.
+    default = design.experiment("default", fit, None, z)
+    assert np.sqrt(np.trace(default.noise) / 2) == pytest.approx(fit.noise, rel=1e-6)
+    assert "30 drifts of 100 neurons, noise" in repr(default)
 
 
 def test_bad_input_is_refused_in_one_line():
     net, fit, rng = circuit(6, 60, 1)
     z, held, labels = np.linspace(-2, 2, 5)[:, None], belief(fit), np.repeat(["E", "I"], 30)
     half = design.experiment("half", fit, silenced("E"), z, labels=labels)
+    sharp = design.experiment("sharp", fit, silenced("E"), z, labels=labels, noise=1e-9)
     target, other = np.eye(60), circuit(7, 30, 1)[1]
 
     def made(conditions=None, **options):
         return design.experiment("x", fit, conditions, z, **options)
 
     for said, call in {
-        "experiments: expected at least one, got none": lambda: design.rank(held, [], target),
-        "different names, got 'half' more than once": lambda: design.rank(held, [half, half], target),
+        "experiments: expected at least one, got none": lambda: design.ranking(held, [], target),
+        "different names, got 'half' more than once": lambda: design.ranking(held, [half, half], target),
         "budget: expected at least 1, the cost of the cheapest experiment, got 0.5": lambda: design.sequence(
             held, [half], target, 0.5
         ),
@@ -211,14 +227,17 @@ def test_bad_input_is_refused_in_one_line():
         "which: expected labels among E, I, got PV": lambda: made(silenced("PV"), labels=labels),
         "labels: expected one for each of the 60 neurons": lambda: made(silenced("PV")),
         "which: expected at least one neuron, got none of 60": lambda: made(silenced(np.zeros(60, bool))),
-        "target: expected a prediction, got 3 rows of 0": lambda: design.rank(
+        "target: expected a prediction, got 3 rows of 0": lambda: design.ranking(
             held, [half], np.zeros((3, 60))
         ),
-        "target: expected 60 along the axis 'neuron'": lambda: design.rank(held, [half], np.eye(3)),
-        "target: expected rows .row, neuron. of a prediction, got Perturbation": lambda: design.rank(
+        "target: expected 60 along the axis 'neuron'": lambda: design.ranking(held, [half], np.eye(3)),
+        "target: expected rows .row, neuron. of a prediction, got Perturbation": lambda: design.ranking(
             held, [half], silenced("E")
         ),
-        "ones on the 60 neurons of the belief, got 'small' on 30": lambda: design.rank(
+        "target: expected a prediction that is open": lambda: design.ranking(
+            design.observed(held, sharp, np.zeros((5, 1))), [half], sharp.rows
+        ),
+        "ones on the 60 neurons of the belief, got 'small' on 30": lambda: design.ranking(
             held, [design.experiment("small", other, None, z)], target
         ),
         "y: expected 5 along the axis 'row'": lambda: design.observed(held, half, np.zeros((4, 1))),
@@ -226,7 +245,10 @@ def test_bad_input_is_refused_in_one_line():
         with pytest.raises((ValueError, TypeError), match=said) as error:
             call()
         assert "\n" not in str(error.value)
-    for wrong in (lambda: design.rank(held, ["half"], target), lambda: design.experiment("x", net, None, z)):
+    for wrong in (
+        lambda: design.ranking(held, ["half"], target),
+        lambda: design.experiment("x", net, None, z),
+    ):
         with pytest.raises(TypeError):
             wrong()
 
@@ -292,7 +314,9 @@ def test_the_loop_recovers_what_the_first_recording_could_not_show(n):
     target /= np.linalg.norm(target, axis=1, keepdims=True) * np.sqrt(n)
     errors = [error()]
     for _ in range(4):
-        best = design.rank(held, candidates(fit, z, sets=some, noise=noise, trials=4), target).experiments[0]
+        best = design.ranking(held, candidates(fit, z, sets=some, noise=noise, trials=4), target).experiments[
+            0
+        ]
         y = best.rows @ weights + noise / 2 * rng.normal(size=(len(best.rows), 2))
         held = design.observed(held, best, y)
         errors.append(error())
