@@ -117,8 +117,8 @@ def _covariance(fit: MaximumEntropy, noise) -> Float[np.ndarray, "rank rank"]:
 
 
 class Ranking(eqx.Module):
-    r"""Experiments and what they leave of a prediction's variance; made by `ranking` and `sequence`, prints as
-    a table.
+    r"""Experiments and what they leave of a prediction's variance; made by `ranking` and `sequence`, prints
+    as a table.
 
     - `experiments`: best first, or in the order in which they are done.
     - `left`: (experiment,), share of the variance that is expected to be left after each alone or, of a

@@ -102,15 +102,16 @@ def around(m, rng, mirror=False):
 
 @pytest.mark.slow
 def test_the_chosen_tells_twice_what_a_random_one_does_and_what_was_expected():
-    """Twenty circuits and targets: how neurons of one place respond, by experiments on others."""
+    """Ten circuits with two targets each, of rank 1 to 3: how neurons of one place respond, by experiments on others."""
     better, expected, realised = [], [], []
     for seed in range(20):
-        net, fit, rng = circuit(seed, 120, 1 + seed % 2)
+        if seed % 2 == 0:
+            net, fit, rng = circuit(seed, 80, 1 + seed // 2 % 3)
         m, z = np.asarray(net.m, float), rng.uniform(-2, 2, size=(12, net.rank))
         sets = {
             "same states": None,
-            "a random tenth": silenced(rng.random(120) < 0.1),
-            "a random half": silenced(rng.random(120) < 0.5),
+            "a random tenth": silenced(rng.random(80) < 0.1),
+            "a random half": silenced(rng.random(80) < 0.5),
             "weak current": current(0.05),
             "mirrored": silenced(around(m, rng, mirror=True)),
             "mirrored current": current(0.5, around(m, rng, mirror=True)),
@@ -124,7 +125,7 @@ def test_the_chosen_tells_twice_what_a_random_one_does_and_what_was_expected():
         best, first = found.experiments[0], held.after(target)
         expected.append(found.gains[0])
         gone = []
-        for n in held.sample(jr.key(seed), 8):
+        for n in held.sample(jr.key(seed), 50):
             y = best.rows @ n + 0.3 * rng.normal(size=(len(z), net.rank))
             truth, again = (target @ n) @ held.gauge.T, design.observed(held, best, y).after(target)[0]
             gone.append(np.sum((truth - first[0]) ** 2) - np.sum((truth - again) ** 2))
