@@ -102,7 +102,7 @@ def around(m, rng, mirror=False):
 
 @pytest.mark.slow
 def test_the_chosen_tells_twice_what_a_random_one_does_and_what_was_expected():
-    """Ten circuits with two targets each, of rank 1 to 3: how neurons of one place respond, by experiments on others."""
+    """Ten circuits with two targets each: how neurons of one place respond, by experiments on others."""
     better, expected, realised = [], [], []
     for seed in range(20):
         if seed % 2 == 0:
@@ -324,3 +324,43 @@ def test_the_loop_recovers_what_the_first_recording_could_not_show(n):
         print(best.name, errors[-1])
     assert errors[0] > 0.95
     assert errors[-1] <= 0.2
+
+
+KINDS = [
+    (1, 0, False, "tanh"),
+    (3, 0, False, "tanh"),
+    (2, 1, True, "tanh"),
+    (3, 2, True, "sigmoid"),
+    (1, 0, True, "relu"),
+    (2, 0, False, "relu"),
+    (2, 0, True, "softplus"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [50, 1000])
+def test_errors_after_the_loop_are_of_the_size_that_was_promised(n):
+    """Circuits of many kinds, none of which was drawn from the belief."""
+    promised, fallen = [], []
+    for rank, inputs, bias, activation in KINDS:
+        net, fit, rng = circuit(0, n, rank, inputs=inputs, bias=bias, activation=activation)
+        z, u = rng.uniform(-2, 2, size=(25, rank)), rng.normal(size=(25, inputs)) if inputs else None
+        some, weights, now = candidates(fit, z, u, noise=0.05), np.asarray(net.n, float), belief(fit)
+        target = rows(net.embedding, silenced(lambda e: e[:, 0] < -0.3), z, u, activation=activation)
+
+        def errors(held, target=target, weights=weights):
+            mean, covariance = held.after(target)
+            return np.sum(((target @ weights) @ held.gauge.T - mean) ** 2), np.einsum("rii->", covariance)
+
+        before, _ = errors(now)
+        for _ in range(4):
+            best = design.ranking(now, some, target).experiments[0]
+            y = best.rows @ weights + 0.05 * rng.normal(size=(len(best.rows), rank))
+            now = design.observed(now, best, y)
+        after, variance = errors(now)
+        promised.append(after / variance)
+        fallen.append(after / before)
+    print(np.round(promised, 2), np.round(fallen, 2))
+    assert 0.2 < np.mean(promised) < 2
+    # An error that was small by luck, or as little was hidden, need not fall further.
+    assert np.median(fallen) < 0.5
