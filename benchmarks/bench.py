@@ -32,7 +32,15 @@ TOTAL, TIMINGS = 465, 150
 PATIENCE = 3600
 AT_ONCE = 6  # chapters that run side by side
 # The longest first; what needs a package that is not there is left out by name.
-LONG = ("flow_matching", "comparing", "ten_minutes", "maximum_entropy", "requires", "latent_dynamics")
+LONG = (
+    "flow_matching",
+    "comparing",
+    "ten_minutes",
+    "maximum_entropy",
+    "connector",
+    "requires",
+    "latent_dynamics",
+)
 NEEDS = {"comparing": "ott"}
 
 

@@ -15,6 +15,7 @@ from . import cell_types as cell_types
 from . import clusters as clusters
 from . import compare as compare
 from . import dale as dale
+from . import design as design
 from . import evidence as evidence
 from . import flowfield as flowfield
 from . import gauge as gauge

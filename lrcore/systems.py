@@ -89,8 +89,8 @@ def heavy_tailed(
     - `law`: "student" ($1/w^2$ is $\chi^2_\nu/(\nu-2)$: Student's t) or "log-normal" ($\log w$ is Gaussian).
     - `shape`: the degrees $\nu>2$, 3 by default; or the standard deviation of $\log w$, 0.6 by default.
 
-    **Returns** a mixture over widths on a grid, some 10 to 100 of them, those with a share of more than $10^{-24}$.
-    Its density is that of the law, as the trapezoidal rule on the line converges geometrically.
+    **Returns** a mixture over widths on a grid, some 10 to 100 of them, those with a share of more than
+    $10^{-24}$. Its density is that of the law, as the trapezoidal rule on the line converges geometrically.
 
     **Raises** `ValueError` for another name, for degrees of at most 2, which have no covariance, or above 60.
 

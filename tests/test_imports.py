@@ -178,9 +178,9 @@ def test_functions_that_stand_before_their_modules(name, module):
 
 PUBLIC = {
     lr: "Connector ConnectivityDistribution Embedding Flow GaussianMixture LowRankNetwork Recording Steps "
-    "belief book cell_types clusters compare dale evidence flowfield gauge identifiability latents load "
-    "maxent null_space_partner optimize perturb plots population recording save steps sweep systems tails "
-    "training widgets",
+    "belief book cell_types clusters compare dale design evidence flowfield gauge identifiability latents "
+    "load maxent null_space_partner optimize perturb plots population recording save steps sweep systems "
+    "tails training widgets",
     lr.recording: "NOISE RatSession Recording Session clicks_session find_rat_session rat_or_twin "
     "rat_session registry",
     lr.latents: "Latents StateSpace StateSpaceFit baseline fit from_rates halves heldout infer smooth "

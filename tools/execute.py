@@ -27,6 +27,7 @@ LONG = (
     "comparing",
     "latent_dynamics",
     "maximum_entropy",
+    "connector",
     "same_dynamics",
     "spurious_structure",
 )

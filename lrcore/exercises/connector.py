@@ -1,4 +1,4 @@
-"""Checks of the exercises of Connector."""
+"""Exercises of the chapter *Connector*."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Exercises of the chapter *Maximum entropy and Connector*."""
+"""Exercises of the chapter *Maximum entropy*."""
 
 import numpy as np
 
