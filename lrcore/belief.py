@@ -75,7 +75,16 @@ class Belief(eqx.Module):
         """The belief with more that is measured: rows (row, neuron), their values (row, rank) and the
         variances of their noise (row, rank), in the coordinates of `gauge`.
         """
-        more = self._rows(rows), np.asarray(values, float), np.asarray(noise, float)
+        rows = self._rows(rows)
+        sizes = {"row": len(rows), "rank": self.values.shape[1]}
+        parts = {"values": values, "noise": noise}
+        more = (
+            rows,
+            *(
+                np.asarray(checks.array(name, part, ("row", "rank"), sizes=sizes), float)
+                for name, part in parts.items()
+            ),
+        )
         held = self.rows, self.values, self.noise
         joined = [np.concatenate(pair) for pair in zip(held, more, strict=True)]
         return Belief(self.law, self.spread, *joined, self.gauge)

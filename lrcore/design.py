@@ -17,6 +17,8 @@ from .perturb import Perturbation, rows
 _SHOWN = 7
 # A prediction of which this share of the prior's variance is left is known, as far as numbers tell.
 _KNOWN = 1e-12
+# Of a row's variance before all data, what is rounding.
+_ROUNDING = 1e-13
 
 
 class Experiment(eqx.Module):
@@ -88,6 +90,8 @@ def experiment(
     if not len(conditions):
         raise ValueError("conditions: expected at least one, got none: None leaves the neurons as they are")
     parts = [rows(fit.embedding, one, z, u, activation=fit.activation, labels=labels) for one in conditions]
+    if not parts[0].size:
+        raise ValueError("z: expected at least one state that is visited, got none")
     return Experiment(str(name), np.concatenate(parts), _covariance(fit, noise) / trials, float(cost))
 
 
@@ -271,10 +275,26 @@ def observed(belief: Belief, experiment: Experiment, y: ArrayLike) -> Belief:
     >>> bool(now.variance(push.rows).max() < 1e-4)
     True
     """
-    sizes = dict(zip(("row", "rank"), (len(experiment.rows), len(belief.gauge)), strict=True))
+    rank = len(_believed(belief).gauge)
+    sizes = {"row": len(_planned("experiment", experiment).rows), "rank": rank}
     y = np.asarray(checks.array("y", y, ("row", "rank"), sizes=sizes), float)
     noise = np.tile(_noise(belief, experiment), (len(y), 1))
     return belief.observing(experiment.rows, y @ belief.gauge.T, noise)
+
+
+def _believed(belief) -> Belief:
+    if not isinstance(belief, Belief):
+        raise TypeError(
+            f"belief: expected one of lr.belief.belief(fit) or lr.design.observed(...), got "
+            f"{type(belief).__name__}"
+        )
+    return belief
+
+
+def _planned(name: str, experiment) -> Experiment:
+    if not isinstance(experiment, Experiment):
+        raise TypeError(f"{name}: expected lr.design.experiment(...), got {type(experiment).__name__}")
+    return experiment
 
 
 def _noise(belief: Belief, experiment: Experiment) -> Float[np.ndarray, " rank"]:
@@ -284,13 +304,13 @@ def _noise(belief: Belief, experiment: Experiment) -> Float[np.ndarray, " rank"]
 
 class _Table(eqx.Module):
     """Covariances (rank, row, row) between the rows of the target, which come first, and those of all
-    experiments: nothing else of the belief matters to what experiments leave open. `floor`: what of variances
-    is rounding.
+    experiments: nothing else of the belief matters to what experiments leave open. `prior`: variances before
+    all data, against which what is rounding is told.
     """
 
     covariance: Float[np.ndarray, "rank row row"]
     noise: tuple[Float[np.ndarray, " rank"], ...]
-    floor: float
+    prior: Float[np.ndarray, " row"]
     parts: tuple[slice, ...] = eqx.field(static=True)
 
     @property
@@ -307,28 +327,32 @@ class _Table(eqx.Module):
     def after(self, k: int) -> "_Table":
         """Once experiment k is done."""
         left = [c - across @ across.T for c, across in zip(self.covariance, self._told(k), strict=True)]
-        return _Table(np.stack(left), self.noise, self.floor, self.parts)
+        return _Table(np.stack(left), self.noise, self.prior, self.parts)
 
     def _told(self, k: int) -> list[Float[np.ndarray, "row direction"]]:
         """For each coordinate a root of what experiment k takes away of the covariances."""
         part, found = self.parts[k + 1], []
         for covariance, noise in zip(self.covariance, self.noise[k], strict=True):
             seen = covariance[part, part] + noise * np.eye(part.stop - part.start)
-            values, vectors = np.linalg.eigh(seen)
-            kept = values > self.floor
-            found.append(covariance[:, part] @ (vectors[:, kept] / np.sqrt(values[kept])))
+            # In units of each row's own size, so that no other experiment has a say in what is rounding.
+            size = 1 / np.sqrt(self.prior[part] + noise)
+            values, vectors = np.linalg.eigh(size[:, None] * seen * size)
+            kept = values > _ROUNDING
+            vectors = size[:, None] * vectors[:, kept]
+            found.append(covariance[:, part] @ (vectors / np.sqrt(values[kept])))
         return found
 
 
 def _table(belief: Belief, experiments: Sequence[Experiment], target) -> tuple[_Table, float]:
     """With the target's variance relative to that before all data."""
-    n = len(belief.law)
+    n = len(_believed(belief).law)
+    if isinstance(experiments, Experiment):
+        raise TypeError("experiments: expected a list of them, got one Experiment: [experiment]")
     if not len(experiments):
         raise ValueError("experiments: expected at least one, got none")
     names = set()
     for one in experiments:
-        if not isinstance(one, Experiment):
-            raise TypeError(f"experiments: expected lr.design.experiment(...), got {type(one).__name__}")
+        _planned("experiments", one)
         if one.name in names:
             raise ValueError(f"experiments: expected different names, got {one.name!r} more than once")
         if one.rows.shape[1] != n:
@@ -349,8 +373,7 @@ def _table(belief: Belief, experiments: Sequence[Experiment], target) -> tuple[_
     ends, joined = np.cumsum([0, *map(len, every)]).tolist(), np.concatenate(every)
     noise = tuple(_noise(belief, one) for one in experiments)
     prior = np.diag(belief.before(joined))
-    floor = 1e-13 * float(prior.max())
-    found = _Table(belief.after(joined)[1], noise, floor, tuple(map(slice, ends[:-1], ends[1:])))
+    found = _Table(belief.after(joined)[1], noise, prior, tuple(map(slice, ends[:-1], ends[1:])))
     share = found.variance / (len(belief.gauge) * prior[: len(target)].sum())
     if share < _KNOWN:
         raise ValueError(

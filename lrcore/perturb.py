@@ -432,7 +432,8 @@ def predict(
     before the data under the first, and $\sigma_1$ and $\sigma_2$ after them under the first and the second,
     root mean squares over the states and coordinates. The prediction is
 
-    - *identified*, if $\sigma_1\le\sigma_0/60$: the data decide it, whatever else the circuit is;
+    - *identified*, if $\sigma_1\le\sigma_0/60$: the data decide it, unless the circuit hides far more than it
+      shows;
     - *free*, if $\sigma_1^2-\sigma_2^2\ge(\sigma_0/5)^2$: a fifth or more of the size of the response is what
       no drift shows, and circuits with the same dynamics respond differently;
     - *assumed* otherwise: the data leave some of it open, to what no drift shows or to noise, and there

@@ -28,14 +28,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # Those that `make check` leaves out; tools/slow_tests.py writes the list.
+    # Those that `make check` leaves out, and those that .ci/run does; tools/slow_tests.py writes the list.
     here = Path(__file__).parent
-    slow = set((here / "slow.txt").read_text().split())
+    lines = (here / "slow.txt").read_text().splitlines()
+    slow = {name: long for name, _, long in (line.partition(" ") for line in lines)}
     for item in items:
         if item.path.is_relative_to(here):
             name = f"{item.path.relative_to(here)}::{getattr(item, 'originalname', None) or item.name}"
             if name in slow:
                 item.add_marker(pytest.mark.slow)
+                if slow[name]:
+                    item.add_marker(pytest.mark.long)
     # Slow files first: what is left for the end is short, and both workers have it.
     marks = defaultdict(list)
     for item in items:

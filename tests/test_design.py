@@ -1,5 +1,6 @@
 """Experiments by what they leave open: against dense posteriors, against circuits, and as a loop."""
 
+import equinox as eqx
 import jax.random as jr
 import numpy as np
 import pytest
@@ -248,6 +249,9 @@ def test_bad_input_is_refused_in_one_line():
         assert "\n" not in str(error.value)
     for wrong in (
         lambda: design.ranking(held, ["half"], target),
+        lambda: design.ranking(held, half, target),
+        lambda: design.ranking(fit, [half], target),
+        lambda: design.observed(held, "half", np.zeros((5, 1))),
         lambda: design.experiment("x", net, None, z),
     ):
         with pytest.raises(TypeError):
@@ -364,3 +368,27 @@ def test_errors_after_the_loop_are_of_the_size_that_was_promised(n):
     assert 0.2 < np.mean(promised) < 2
     # An error that was small by luck, or as little was hidden, need not fall further.
     assert np.median(fallen) < 0.5
+
+
+def test_units_and_other_experiments_do_not_matter():
+    """What is rounding is told row by row: neither the target's unit nor a strong candidate has a say."""
+    net = lr.systems.ring().sample(jr.key(0), 200)
+    fit = lr.maxent.fit(lr.steps(lr.systems.trajectories(net, points=5), alpha=0.1), net.embedding)
+    held, z = belief(fit), lr.systems.grid(5)
+    some = [
+        design.experiment(name, fit, what, z, noise=0.01)
+        for name, what in (("push", current(1.0)), ("half", silenced(lambda e: e[:, 0] < 0)))
+    ]
+    target = rows(net.embedding, silenced(lambda e: e[:, 0] < -1), z)
+    alone = design.ranking(held, some, target)
+    for scale in (1e-6, 1e9):
+        np.testing.assert_allclose(design.ranking(held, some, scale * target).left, alone.left, rtol=1e-6)
+    beside = design.ranking(held, [*some, *_strong(fit, z)], target)
+    left = {one.name: share for one, share in zip(beside.experiments, beside.left, strict=True)}
+    np.testing.assert_allclose([left[one.name] for one in alone.experiments], alone.left, rtol=1e-9)
+
+
+def _strong(fit, z):
+    """Rows a million times larger than those of rates."""
+    one = design.experiment("strong", fit, current(1.0), z, noise=0.01)
+    return [eqx.tree_at(lambda one: one.rows, one, 1e6 * one.rows)]
