@@ -102,3 +102,9 @@ def test_further_reading_is_annotated(chapter):
         cited, _, note = entry.partition(": ")
         keys = re.findall(r"\{cite:t\}`(\w+)`", cited)
         assert keys and set(keys) <= set(REFERENCES) and len(note.split()) > 5, entry
+
+
+@pytest.mark.parametrize("chapter", [name for name in TAUGHT if minutes(name) >= 50])
+def test_a_long_chapter_says_what_can_be_left_out(chapter):
+    sections = re.findall(r"^#+ .*\n\n(.*)", TEXT[chapter], re.MULTILINE)
+    assert any(text.startswith("*Optional: ") for text in sections)
