@@ -77,16 +77,10 @@ class Belief(eqx.Module):
         """
         rows = self._rows(rows)
         sizes = {"row": len(rows), "rank": self.values.shape[1]}
-        parts = {"values": values, "noise": noise}
-        more = (
-            rows,
-            *(
-                np.asarray(checks.array(name, part, ("row", "rank"), sizes=sizes), float)
-                for name, part in parts.items()
-            ),
-        )
-        held = self.rows, self.values, self.noise
-        joined = [np.concatenate(pair) for pair in zip(held, more, strict=True)]
+        values = checks.array("values", values, ("row", "rank"), sizes=sizes)
+        noise = checks.array("noise", noise, ("row", "rank"), sizes=sizes)
+        pairs = (self.rows, rows), (self.values, values), (self.noise, noise)
+        joined = [np.concatenate([held, np.asarray(more, float)]) for held, more in pairs]
         return Belief(self.law, self.spread, *joined, self.gauge)
 
     def sample(

@@ -11,7 +11,7 @@ from .belief import Belief
 from .checks import ArrayLike
 from .connector import Connector
 from .maxent import MaximumEntropy
-from .perturb import Perturbation, rows
+from .perturb import Perturbation, fitted, rows
 
 # Lines of a table that are printed.
 _SHOWN = 7
@@ -81,7 +81,7 @@ def experiment(
     >>> experiment("sweep", fit, [current(-1.0), current(1.0)], systems.grid(3), noise=0.1, trials=4, cost=2)
     Experiment 'sweep': 18 drifts of 200 neurons, noise 0.05, cost 2
     """
-    fit = _fit(model)
+    fit = fitted(model, "experiments are designed on what is recorded")
     cost, trials = checks.positive("cost", cost), checks.count("trials", trials)
     if conditions is None:
         conditions = [[]]
@@ -93,16 +93,6 @@ def experiment(
     if not parts[0].size:
         raise ValueError("z: expected at least one state that is visited, got none")
     return Experiment(str(name), np.concatenate(parts), _covariance(fit, noise) / trials, float(cost))
-
-
-def _fit(model) -> MaximumEntropy:
-    fit = model.maxent if isinstance(model, Connector) else model
-    if not isinstance(fit, MaximumEntropy):
-        raise TypeError(
-            f"model: expected a fit of lr.maxent or an lr.Connector, got {type(model).__name__}: experiments "
-            "are designed on what is recorded"
-        )
-    return fit
 
 
 def _covariance(fit: MaximumEntropy, noise) -> Float[np.ndarray, "rank rank"]:

@@ -413,6 +413,16 @@ class Prediction(eqx.Module):
         )
 
 
+def fitted(model, otherwise: str) -> MaximumEntropy:
+    """The fit of `lr.maxent` that a model is or has; others are refused, with what to do `otherwise`."""
+    fit = model.maxent if isinstance(model, Connector) else model
+    if not isinstance(fit, MaximumEntropy):
+        raise TypeError(
+            f"model: expected a fit of lr.maxent or an lr.Connector, got {type(model).__name__}: {otherwise}"
+        )
+    return fit
+
+
 def predict(
     model: MaximumEntropy | Connector,
     perturbations: Perturbation | Sequence[Perturbation],
@@ -460,12 +470,7 @@ def predict(
     >>> predict(model, silenced(lambda e: e[:, 0] < 0), systems.grid(5), key=jr.key(1)).verdict
     'free'
     """
-    fit = model.maxent if isinstance(model, Connector) else model
-    if not isinstance(fit, MaximumEntropy):
-        raise TypeError(
-            f"model: expected a fit of lr.maxent or an lr.Connector, got {type(model).__name__}: what is "
-            "known whole is perturbed by lr.perturb.perturbed"
-        )
+    fit = fitted(model, "what is known whole is perturbed by lr.perturb.perturbed")
     level, accident = checks.share("level", level), not isinstance(model, Connector)
     e, phi = fit.embedding, fit.activation
     z, u = _listed_states(z, u, e)

@@ -319,9 +319,8 @@ def test_the_loop_recovers_what_the_first_recording_could_not_show(n):
     target /= np.linalg.norm(target, axis=1, keepdims=True) * np.sqrt(n)
     errors = [error()]
     for _ in range(4):
-        best = design.ranking(held, candidates(fit, z, sets=some, noise=noise, trials=4), target).experiments[
-            0
-        ]
+        possible = candidates(fit, z, sets=some, noise=noise, trials=4)
+        best = design.ranking(held, possible, target).experiments[0]
         y = best.rows @ weights + noise / 2 * rng.normal(size=(len(best.rows), 2))
         held = design.observed(held, best, y)
         errors.append(error())
