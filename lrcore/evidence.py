@@ -7,6 +7,7 @@ from typing import NamedTuple
 import equinox as eqx
 import numpy as np
 from jaxtyping import Float
+from threadpoolctl import threadpool_limits
 
 from .modes import Modes
 
@@ -82,6 +83,7 @@ class Evidence(eqx.Module):
         return float((law / total).sum(axis=(1, 2)).mean()), float((network / total).sum(axis=(1, 2)).mean())
 
 
+@threadpool_limits.wrap(limits=1)  # of sums this small threads do little but wait for each other
 def fit(modes: Modes, gauge: Float[np.ndarray, "rank rank"], shares=None, *, seed: int = 0) -> Evidence:
     r"""The numbers of `Evidence` from the modes of the drift.
 

@@ -20,8 +20,8 @@ from .modes import Modes, blocks, measured, rates
 from .network import Embedding, LowRankNetwork, columns, population_rates
 from .steps import Steps, given
 
-# States that may stand for all steps in the sum over them, where there are ten times as many.
-_KEPT = 2000
+# Numbers of states, the first that is enough, that may stand for ten times as many steps in the sum over them.
+_KEPT = (300, 2000)
 # A new population whose drift is expected to be this far off, relative to the drift, is warned of.
 _OFF = 0.5
 
@@ -37,7 +37,7 @@ class MaximumEntropy(eqx.Module):
     `lr.evidence.Evidence`, and $z_t,u_t,Y_t$ of `Steps`. Made by `fit`.
 
     - `steps`: what was regressed on. `states`, `inputs`, `weights`: $z_t$, $u_t$ and $w_t$ of the sum: of all
-      steps, or, of a long recording, of 2,000 states that give the same sum to 1e-4.
+      steps, or, of a long recording, of 300 or 2,000 states that give the same sum to 1e-4.
     - `embedding`, `n`: the recorded neurons and the mean of their weights given the drift (neuron, rank):
       $\bar n(e_i)$ and what this network deviates from it.
     - `modes`, `evidence`: the drift mode by mode, and how it divides among law, network and noise.
@@ -289,7 +289,8 @@ def fit(
     share = modes.steps / len(steps)
     law = _law(found, modes) / (modes.values / share)[:, None] / np.sqrt(n)
     weights = along(modes.neurons @ law @ back)
-    kept = _kept(steps, weights, embedding, activation)
+    at_neurons = np.sqrt(n) * modes.neurons @ _law(found, modes) @ back
+    kept = _kept(steps, weights, at_neurons, embedding, activation)
     solution = MaximumEntropy(steps, embedding, _neurons(found, modes), *kept, modes, found, activation)
     if ridge is None and steps.y.any() and solution.drift_error > _OFF:
         warnings.warn(
@@ -329,25 +330,47 @@ def _represent(e, z, u, w, bias, phi):
     return population_rates(e.astype(jnp.result_type(float)), z, u, bias=bias, phi=phi).T @ w
 
 
-def _kept(steps: Steps, weights, embedding: Embedding, activation) -> tuple[np.ndarray, ...]:
-    """States, inputs and weights of the representer: those of all steps, or of some that stand for them."""
+def _kept(steps: Steps, weights, n, embedding: Embedding, activation) -> tuple[np.ndarray, ...]:
+    r"""States, inputs and weights of the representer: those of all steps, or of some that stand for them.
+
+    `n`: $\bar n$ (neuron, rank) at the neurons of the embedding.
+    """
     whole = (steps.z, steps.u, weights)
-    some = steps.thinned(max(_KEPT // steps.copies, 1))
-    if len(steps) < 10 * _KEPT or len(some) > 2 * _KEPT:
+    if len(steps) < 10 * _KEPT[-1]:
         return whole
     # Neurons as recorded, and others half as far again from their mean; the last 500 are a test.
     e, rng = np.asarray(embedding.array, float), np.random.default_rng(0)
     spread = symmetric_root(np.cov(e.T).reshape(2 * e.shape[1:]))
-    beyond = e.mean(axis=0) + 1.5 * rng.normal(size=(_KEPT + 500, e.shape[1])) @ spread
-    e = np.concatenate([e, beyond])
-    target = np.asarray(_sum(e, *whole, embedding, activation))
-    x = np.asarray(rates(e, some.z, some.u, bias=embedding.d is not None, activation=activation))
-    values, vectors = np.linalg.eigh(x[:, :-500] @ x[:, :-500].T)
-    along = vectors.T @ (x[:, :-500] @ target[:-500]) / (values + 1e-14 * values[-1])[:, None]
-    off = x[:, -500:].T @ (vectors @ along) - target[-500:]
-    if np.sqrt(np.mean(off**2)) > 1e-4 * np.sqrt(np.mean(target**2)):
-        return whole
-    return some.z, some.u, vectors @ along
+    for count in _KEPT:
+        z, u = _apart(steps, count)
+        beyond = e.mean(axis=0) + 1.5 * rng.normal(size=(max(count, 1000) + 500, e.shape[1])) @ spread
+        target = np.concatenate([n, np.asarray(_sum(beyond, *whole, embedding, activation))])
+        bias, at = embedding.d is not None, np.concatenate([e, beyond])
+        x = np.asarray(rates(at, z, u, bias=bias, activation=activation))
+        values, vectors = np.linalg.eigh(x[:, :-500] @ x[:, :-500].T)
+        along = vectors.T @ (x[:, :-500] @ target[:-500]) / (values + 1e-14 * values[-1])[:, None]
+        off = x[:, -500:].T @ (vectors @ along) - target[-500:]
+        off = np.sqrt(np.mean(off**2) / np.mean(target**2)) if target.any() else 0.0
+        if off <= 1e-4:
+            return z, u, vectors @ along
+        # So far off, a few times as many would be too.
+        if off > 0.03:
+            break
+    return whole
+
+
+def _apart(steps: Steps, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """States and inputs of so many steps, each the farthest from those before it: where trials linger, few
+    are enough.
+    """
+    some = steps.thinned(max(10_000 // steps.copies, 1))
+    x = np.concatenate([some.z, some.u], axis=1)
+    x = (x - x.mean(axis=0)) / np.maximum(x.std(axis=0), np.finfo(float).tiny)
+    rows, distance = [], (x**2).sum(axis=1)
+    for _ in range(min(count, len(x))):
+        rows.append(int(distance.argmax()))
+        distance = np.minimum(distance, ((x - x[rows[-1]]) ** 2).sum(axis=1))
+    return some.z[rows], some.u[rows]
 
 
 def _law(found: Evidence, modes: Modes) -> Float[np.ndarray, "mode rank"]:

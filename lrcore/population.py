@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from jax.scipy.special import logsumexp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+from threadpoolctl import threadpool_limits
 
 from . import checks, optimize, tails
 from .checks import ArrayLike, floats
@@ -70,12 +71,10 @@ class Population(Module):
         a component of a mixture.
         """
         base = floats(checks.array("base", base, ("sample", "dim + 1"), sizes={"dim + 1": self.dim + 1}))
-        y = base[:, :-1]
-        which = jnp.searchsorted(jnp.cumsum(self.weights)[:-1], jax.scipy.stats.norm.cdf(base[:, -1]))
+        y, which = _components(self.weights, base)
         if self.flow is not None:
             y = _pushed(self.flow, which, y)
-        y = self.means[which] + jnp.einsum("nij,nj->ni", self.roots[which], y)
-        x = jax.vmap(lambda y: self.shift + self.root @ y)(y)
+        x = _placed(self.shift, self.root, self.means, self.roots, which, y)
         return x if self.tails is None else self.tails.forward(x)
 
     def log_prob(self, x: ArrayLike) -> Float[Array, " sample"]:
@@ -103,6 +102,19 @@ class Population(Module):
         tried = ", ".join(f"{kind} {nats:.2f}" for kind, nats in self.scores.items())
         why = f"; nats of a left-out neuron: {tried}" if tried else ""
         return f"Population: {what.get(self.kind, self.kind)} in {self.dim} coordinates{why}"
+
+
+@jax.jit
+def _components(weights, base) -> tuple[Float[Array, "sample dim"], Int[Array, " sample"]]:
+    """Of base points, the coordinates and the component."""
+    which = jnp.searchsorted(jnp.cumsum(weights)[:-1], jax.scipy.stats.norm.cdf(base[:, -1]))
+    return base[:, :-1], which
+
+
+@jax.jit
+def _placed(shift, root, means, roots, which, y) -> Float[Array, "sample dim"]:
+    y = means[which] + jnp.einsum("nij,nj->ni", roots[which], y)
+    return jax.vmap(lambda y: shift + root @ y)(y)
 
 
 @jax.jit
@@ -230,6 +242,7 @@ def fit(
     return (best if kind == "best" else dataclasses.replace(best, scores={})), record
 
 
+@threadpool_limits.wrap(limits=1)  # mixtures of so few neurons: threads do little but wait for each other
 def _light(x, kind: str, fold, noise: float, network: dict, key, **options: Any):
     """A density without heavy tails of the neurons (neuron, dim), with its scores, and its record."""
     n, folds = len(x), int(fold.max()) + 1
