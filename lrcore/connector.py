@@ -82,7 +82,7 @@ class Connector(ConnectivityDistribution):
         density: str = "best",
         conditional: bool = True,
         n_targets: int = 4096,
-        updates: int = 1500,
+        updates: int = 1000,
         batch_size: int = 1024,
         progress: bool = True,
         **options,

@@ -20,7 +20,7 @@ from .modes import Modes, blocks, measured, rates
 from .network import Embedding, LowRankNetwork, columns, population_rates
 from .steps import Steps, given
 
-# Numbers of states, the first that is enough, that may stand for ten times as many steps in the sum over them.
+# States, the first number that is enough, that may stand for ten times as many steps in the sum over them.
 _KEPT = (300, 2000)
 # A new population whose drift is expected to be this far off, relative to the drift, is warned of.
 _OFF = 0.5
