@@ -365,7 +365,10 @@ def _apart(steps: Steps, count: int) -> tuple[np.ndarray, np.ndarray]:
     """
     some = steps.thinned(max(10_000 // steps.copies, 1))
     x = np.concatenate([some.z, some.u], axis=1)
-    x = (x - x.mean(axis=0)) / np.maximum(x.std(axis=0), np.finfo(float).tiny)
+    # White, so that distances are the same in all coordinates of z.
+    values, vectors = np.linalg.eigh(np.cov(x.T).reshape(2 * x.shape[1:]))
+    varies = values > 1e-12 * values[-1]
+    x = (x - x.mean(axis=0)) @ (vectors[:, varies] / np.sqrt(values[varies]))
     rows, distance = [], (x**2).sum(axis=1)
     for _ in range(min(count, len(x))):
         rows.append(int(distance.argmax()))
