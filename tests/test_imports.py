@@ -3,6 +3,7 @@
 import ast
 import graphlib
 import importlib
+import os
 import pkgutil
 import subprocess
 import sys
@@ -15,19 +16,23 @@ import lrcore as lr
 SLOW = ("matplotlib", "sklearn", "ott", "scipy.stats", "scipy.io", "pandas")
 
 
-def _seconds(what: str) -> float:
-    # The processor's time, not the clock's: what else runs on the machine is not ours.
+def _seconds(what: str, compiled) -> float:
+    # The processor's time, not the clock's: what else runs on the machine is not ours. Compiled, as pip
+    # installs it.
     code = f"import time; start = time.process_time(); import {what}; print(time.process_time() - start)"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    environment = os.environ | {"PYTHONPYCACHEPREFIX": str(compiled), "PYTHONDONTWRITEBYTECODE": ""}
+    command = [sys.executable, "-c", code]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return float(run.stdout)
 
 
 @pytest.mark.slow
-def test_import_adds_less_than_a_third():
-    # Taken in turns, so that a machine that slows down slows both.
-    runs = [(_seconds("lrcore"), _seconds("jax, equinox, diffrax, optax")) for _ in range(4)]
+def test_import_adds_less_than_a_fifth(tmp_path):
+    # Taken in turns, so that a machine that slows down slows both; the first compiles.
+    both = ("lrcore", "jax, equinox, diffrax, optax")
+    runs = [[_seconds(what, tmp_path) for what in both] for _ in range(5)]
     ours, theirs = (min(run[which] for run in runs) for which in (0, 1))
-    assert ours <= 1.3 * theirs, f"import lrcore takes {ours:.2f} s, its libraries {theirs:.2f} s"
+    assert ours <= 1.2 * theirs, f"import lrcore takes {ours:.2f} s, its libraries {theirs:.2f} s"
 
 
 def test_import_leaves_the_slow_ones_for_later():
