@@ -226,7 +226,11 @@ class Report(eqx.Module):
         narrow, _, wide = self.counts
         law = self.rank * self.degrees_of_freedom
         about = f" and {self.neurons:.0f} about these very neurons" if self.neurons else ""
-        more = "" if self.added is None else f"; by the candidates {self.added} functions more would be identified"
+        more = (
+            ""
+            if self.added is None
+            else f"; by the candidates {self.added} functions more would be identified"
+        )
         lines = [
             f"Of {n * self.rank:,} weights n of {n:,} neurons the data hold {law:.0f} numbers about their "
             f"law{about}.",

@@ -208,9 +208,13 @@ def fit(
             shown = {"loss": f"{losses.mean():.4g}"}
             if validation is not None:
                 kept = int(state.best_update)
-                at = f"{float(state.validation[kept // chunk - 1]):.4g} of update {kept}" if kept else "nothing"
+                at = (
+                    f"{float(state.validation[kept // chunk - 1]):.4g} of update {kept}"
+                    if kept
+                    else "nothing"
+                )
                 shown |= {"validation": f"{float(score):.4g}", "kept": at}
-            bar.set_postfix(shown)
+            bar.set_postfix(**shown)
     except KeyboardInterrupt:
         stopped = "interrupted"
     finally:

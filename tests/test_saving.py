@@ -158,9 +158,7 @@ def kept_law() -> lr.dale.Dale:
 
 
 PRINTED = {
-    "report with candidates": lambda: lr.identifiability.report(
-        made("maximum entropy"), candidates=seen()
-    ),
+    "report with candidates": lambda: lr.identifiability.report(made("maximum entropy"), candidates=seen()),
     "report of a recording": lambda: wrong_in_many_ways().report(tau=0.005),
     "recording of many notes": lambda: recording(notes=[f"note {k}" for k in range(30)]),
     "cell types": lambda: types(2),
@@ -175,9 +173,7 @@ PRINTED = {
     "tail index": lambda: lr.tails.tail_index(np.random.default_rng(0).standard_t(3, (500, 3))),
     "what tails do": lambda: lr.tails.required(ring(), lr.systems.grid(4)),
     "confound": lambda: lr.identifiability.confounds(made("spectrum"))[0],
-    "neurons one by one": lambda: lr.identifiability.individually_identified(
-        made("spectrum"), 0.1, size=1.0
-    ),
+    "neurons one by one": lambda: lr.identifiability.individually_identified(made("spectrum"), 0.1, size=1.0),
     "Dale": kept_law,
     "figure with sliders": lambda: lr.widgets.explore(lambda a: None, a=[1, 2, 3]),
 }

@@ -40,12 +40,12 @@ def paragraph(
     seconds, counted = data.lengths * data.bin_width, data.rates is None
     rank, nuisance = model.rank, model.m.shape[1] - model.rank
     lasting = " to ".join(dict.fromkeys(f"{end:.2g}" for end in (seconds.min(), seconds.max())))
-    inputs = f"{_count(data.n_inputs, 'input')} late by {_count(model.lag, 'bin')}"
+    late = f"{_count(data.n_inputs, 'input')} late by {_count(model.lag, 'bin')}"
     sentences = [
         f"{'Spikes' if counted else 'Rates'} of {data.n_neurons} neurons in {data.n_trials} trials of "
         f"{lasting} s were {'counted' if counted else 'taken'} in bins of {1000 * data.bin_width:g} ms",
         f"A state-space model ({model.activation} read-out, {'Poisson' if counted else 'Gaussian'} noise) of "
-        f"{rank} latent and {nuisance or 'no'} nuisance dimensions, {inputs if data.n_inputs else 'no inputs'}, "
+        f"{rank} latent and {nuisance or 'no'} nuisance dimensions, {late if data.n_inputs else 'no inputs'}, "
         f"{len(model.features)} random features of the drift and a time constant of "
         f"{data.bin_width / model.alpha:.3g} s was fitted by {len(found.change)} iterations of variational "
         f"EM; the last one moved posterior means by {found.change[-1]:.2g}",
@@ -90,7 +90,7 @@ def page(path: str | os.PathLike, title: str, parts: Mapping) -> Path:
     style = "body{max-width:60rem;margin:2rem auto;padding:0 1rem;font-family:sans-serif;color:#222;"
     style += "background:#fff}h1,pre{overflow-wrap:anywhere}pre{white-space:pre-wrap}"
     style += "svg{max-width:100%;height:auto}"
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
     head += f"<title>{html.escape(title)}</title><style>{style}</style>"
     whole = f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(body)}</body></html>'
     path = Path(path)

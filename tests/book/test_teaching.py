@@ -12,7 +12,11 @@ TEACHING, GLOSSARY = (BOOK / "teaching.md").read_text(), (BOOK / "glossary.md").
 TERMS = re.findall(r"^\w.*$", GLOSSARY.partition("```{glossary}")[2], re.MULTILINE)
 REFERENCES = re.findall(r"^@\w+\{(\w+),", (BOOK / "references.bib").read_text(), re.MULTILINE)
 EDGES = {tuple(edge.split()) for edge in re.findall(r'data-edge="([^"]*)"', TEACHING)}
-PLANS = re.findall(r"^### (One lecture|One week|Two weeks|Further sessions)\n(.*?)(?=^##)", TEACHING, re.DOTALL | re.MULTILINE)
+PLANS = re.findall(
+    r"^### (One lecture|One week|Two weeks|Further sessions)\n(.*?)(?=^##)",
+    TEACHING,
+    re.DOTALL | re.MULTILINE,
+)
 
 
 def minutes(chapter: str) -> int:
