@@ -41,11 +41,12 @@ def paragraph(
     rank, nuisance = model.rank, model.m.shape[1] - model.rank
     lasting = " to ".join(dict.fromkeys(f"{end:.2g}" for end in (seconds.min(), seconds.max())))
     late = f"{_count(data.n_inputs, 'input')} late by {_count(model.lag, 'bin')}"
+    late = late if data.n_inputs else "no inputs"
     sentences = [
         f"{'Spikes' if counted else 'Rates'} of {data.n_neurons} neurons in {data.n_trials} trials of "
         f"{lasting} s were {'counted' if counted else 'taken'} in bins of {1000 * data.bin_width:g} ms",
         f"A state-space model ({model.activation} read-out, {'Poisson' if counted else 'Gaussian'} noise) of "
-        f"{rank} latent and {nuisance or 'no'} nuisance dimensions, {late if data.n_inputs else 'no inputs'}, "
+        f"{rank} latent and {nuisance or 'no'} nuisance dimensions, {late}, "
         f"{len(model.features)} random features of the drift and a time constant of "
         f"{data.bin_width / model.alpha:.3g} s was fitted by {len(found.change)} iterations of variational "
         f"EM; the last one moved posterior means by {found.change[-1]:.2g}",
