@@ -126,9 +126,13 @@ def test_the_whole_way_makes_a_figure_and_a_page(tmp_path, monkeypatch):
     """Of spikes alone; the twin, which has inputs and choices, goes this way in every run of the notebook."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LRCORE_SCALE", "smoke")
-    found, *_ = recorded(trials=60)
+    found, latents, _ = recorded(trials=60)
     found = {name: found[name] for name in ("spikes", "lengths")}
     names = walk(as_npz(tmp_path / "session.npz", found))
+    # Without choices the first axis is what the spikes tell best, here the first latent.
+    mask = names["recording"].mask
+    (one, other), _ = np.abs(np.corrcoef(names["paths"][mask].T, latents[mask].T)[:2, 2:].T)
+    assert one > 0.8 > 0.5 > other and names["share"][0] > names["share"][1]
     assert names["twin"] is None and "50 neurons in 60 trials" in names["words"]
     assert {p.name for p in (tmp_path / "your_recording").iterdir()} == {
         "figure.svg",
