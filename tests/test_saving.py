@@ -163,6 +163,10 @@ PRINTED = {
     "recording of many notes": lambda: recording(notes=[f"note {k}" for k in range(30)]),
     "cell types": lambda: types(2),
     "many cell types": lambda: types(40),
+    "gauged types": lambda: lr.gauge.transform(types(3), np.array([[2.0]])),
+    "gauged partner": lambda: lr.gauge.transform(
+        lr.gauge.transform(made("partner"), np.array([[2.0, 1.0], [0.0, 1.0]])), np.eye(2)
+    ),
     "belief": lambda: lr.belief.belief(made("maximum entropy")),
     "perturbation": lambda: lr.perturb.silenced(np.arange(40) < 5),
     "prediction": lambda: lr.perturb.predict(
