@@ -58,7 +58,7 @@ class Verdict:
         pass
 
 
-def check(label, answer) -> Verdict:
+def check(label=None, answer=None) -> Verdict:
     """Say whether the answer to an exercise is right, and if not, what about it is wrong.
 
     **Arguments**

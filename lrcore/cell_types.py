@@ -76,6 +76,12 @@ class CellTypes(ConnectivityDistribution):
             bias=self.bias,
         )
 
+    def __repr__(self) -> str:
+        shares = np.asarray(self.shares)
+        some = ", ".join(f"{label} {pi:.3g}" for label, pi in zip(self.labels[:8], shares[:8], strict=True))
+        what = f"rank {self.rank}, {self.n_inputs} inputs, {'with' if self.bias else 'without'} biases"
+        return f"CellTypes: {some}{', ...' * (len(self.labels) > 8)} of the neurons; {what}"
+
     def of(self, label: str) -> GaussianMixture:
         """The law of a type; its `conditional_mean` is $g_c$.
 

@@ -12,6 +12,7 @@ from . import checks
 from .activation import resolve
 from .checks import ArrayLike, floats
 from .distributions import ConnectivityDistribution, GaussianMixture
+from .module import first_lines
 from .network import Embedding, LowRankNetwork
 from .steps import Steps
 
@@ -103,6 +104,9 @@ class Gauged(ConnectivityDistribution):
     rank: int = eqx.field(static=True)
     n_inputs: int = eqx.field(static=True)
     bias: bool = eqx.field(static=True)
+
+    def __repr__(self) -> str:
+        return f"Gauged: in other coordinates of the {self.rank} latents\n{first_lines(repr(self.base), 9)}"
 
     def sample(self, key: PRNGKeyArray, n_neurons: int, **options) -> LowRankNetwork:
         """A network of the base in these coordinates; `options` are those of the base."""

@@ -73,6 +73,9 @@ class Confound(NamedTuple):
         """Whether weights make up for it to a hundredth, so that data of that accuracy do not tell it."""
         return self.residual <= _CONFOUNDED
 
+    def __repr__(self) -> str:
+        return f"{self.name}: weights of rms {self.size:.3g} make another, but for {self.residual:.1%} of it"
+
 
 def confounds(found: Spectrum, tolerance: float = _CONFOUNDED) -> tuple[Confound, Confound]:
     r"""Whether another leak, or another origin of the latents, makes the same flow with other weights.
@@ -223,6 +226,11 @@ class Report(eqx.Module):
         narrow, _, wide = self.counts
         law = self.rank * self.degrees_of_freedom
         about = f" and {self.neurons:.0f} about these very neurons" if self.neurons else ""
+        more = (
+            ""
+            if self.added is None
+            else f"; by the candidates {self.added} functions more would be identified"
+        )
         lines = [
             f"Of {n * self.rank:,} weights n of {n:,} neurons the data hold {law:.0f} numbers about their "
             f"law{about}.",
@@ -231,7 +239,7 @@ class Report(eqx.Module):
             f"prior        {self.prior}",
             f"identified   {self.modes} functions of e for each of the {self.rank} coordinates of n, to a "
             f"tenth of their prior ({narrow} with one ten times narrower, {wide} with one ten times wider)",
-            f"partly       {self.partly} more, better than by their prior",
+            f"partly       {self.partly} more, better than by their prior{more}",
             "free         every other function of e; clusters and tails of n given e",
             "assumed      leak (tau) and origin of z: another leak or origin has other weights",
             *(_sentence(one, self.weights) for one in confounds(self.spectrum)),
@@ -243,8 +251,6 @@ class Report(eqx.Module):
                 for parts in zip(*((f"{tau:g}", f"{x:.0f}", f"{k}") for tau, (x, k) in over), strict=True)
             )
             lines.append(f"tau          {ratios} times the assumed: {numbers} numbers, {modes} functions")
-        if self.added is not None:
-            lines.append(f"candidates   {self.added} functions more would be identified")
         return "\n".join(lines)
 
 

@@ -5,6 +5,16 @@ import types
 import equinox as eqx
 
 
+def first_lines(text: str, most: int) -> str:
+    """What prints in more lines than that, cut: of an object within another.
+
+    >>> first_lines("a\\nb\\nc", 2)
+    'a\\n...'
+    """
+    lines = text.splitlines()
+    return text if len(lines) <= most else "\n".join([*lines[: most - 1], "..."])
+
+
 class _Any(eqx.Module):
     def method(self):
         pass

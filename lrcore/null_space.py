@@ -14,6 +14,7 @@ from .activation import Activation, resolve
 from .checks import ArrayLike, x64
 from .distributions import ConnectivityDistribution, GaussianMixture, sobol
 from .gauge import symmetric_root, whitening
+from .module import first_lines
 from .network import LowRankNetwork, columns, flat, population_rates, states
 from .spectra import Spectrum, spectrum
 from .systems import EXTENT
@@ -46,7 +47,7 @@ class Partner(ConnectivityDistribution):
     def __repr__(self) -> str:
         return (
             f"Partner: the drift of the base on {len(self.spectrum.states):,} states, n changed by "
-            f"{self.size:.3g} (kind {self.kind!r})\n{self.base!r}"
+            f"{self.size:.3g} (kind {self.kind!r})\n{first_lines(repr(self.base), 9)}"
         )
 
     def change(self, e: ArrayLike) -> Float[np.ndarray, "neuron rank"]:

@@ -40,7 +40,10 @@ class Fit(eqx.Module):
     stopped: str
 
     def __repr__(self) -> str:
-        checked = f"; validation loss {np.min(self.validation):.4g}" if len(self.validation) else ""
+        checked = ""
+        if len(self.validation):  # of the model that was kept, which need not be the lowest
+            kept = max(self.best_update * len(self.validation) // len(self.losses), 1)
+            checked = f"; validation loss {self.validation[kept - 1]:.4g}"
         last = f", loss {self.losses[-1]:.4g}" if len(self.losses) else ""
         return (
             f"Fit: {self.stopped} after {len(self.losses):,} updates{last}{checked}; the model is that of "
@@ -202,8 +205,16 @@ def fit(
             if checkpoint is not None:
                 _save(checkpoint, state, mark)
             bar.update(chunk)
-            shown = {} if validation is None else {"validation": f"{float(score):.4g}"}
-            bar.set_postfix(loss=f"{losses.mean():.4g}", **shown)
+            shown = {"loss": f"{losses.mean():.4g}"}
+            if validation is not None:
+                kept = int(state.best_update)
+                at = (
+                    f"{float(state.validation[kept // chunk - 1]):.4g} of update {kept}"
+                    if kept
+                    else "nothing"
+                )
+                shown |= {"validation": f"{float(score):.4g}", "kept": at}
+            bar.set_postfix(**shown)
     except KeyboardInterrupt:
         stopped = "interrupted"
     finally:

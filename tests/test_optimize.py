@@ -113,6 +113,36 @@ def test_the_same_key_gives_the_same_fit_and_updates_are_whole_chunks():
     assert len(fit(updates=101, chunk=50).losses) == 102  # three chunks of 34
 
 
+def test_the_bar_and_the_fit_say_what_is_kept(monkeypatch):
+    """The best on the validation data, which need not be the last, nor by a margin the lowest."""
+    said = []
+
+    class Bar:
+        def __init__(self, *args, **options):
+            pass
+
+        def update(self, n):
+            pass
+
+        def set_postfix(self, **values):
+            said.append(values)
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(optimize, "tqdm", Bar)
+    x, y = data()
+    options = {"updates": 200, "chunk": 5, "margin": 0.4}
+    done = fit(validation=(x, np.float32(0.5) * y), **options)  # halfway there it is best
+    assert done.best_update < 200 and done.validation.argmin() + 1 != done.best_update // 5
+    kept = f"{done.validation[done.best_update // 5 - 1]:.4g}"
+    assert said[-1]["kept"] == f"{kept} of update {done.best_update}"
+    assert f"validation loss {kept}; the model is that of update {done.best_update}" in repr(done)
+    assert said[0]["kept"].endswith("of update 5")
+    fit(updates=50)
+    assert "kept" not in said[-1]  # without validation data the last one is kept
+
+
 def interrupt_after(monkeypatch, chunks: int):
     """As if Ctrl-C were pressed after so many chunks, while the bar is drawn."""
 

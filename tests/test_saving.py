@@ -135,11 +135,65 @@ def same(one, other) -> None:
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("what", ALL)
+def wrong_in_many_ways() -> lr.Recording:
+    rng = np.random.default_rng(0)
+    spikes = rng.poisson(0.1, (120, 100, 60))
+    spikes[60:, :, :20] = rng.poisson(0.4, (60, 100, 20))
+    spikes[:, :, 40] = np.linspace(0, 6, 120)[:, None].astype(int)
+    spikes[10], spikes[5], spikes[90:, 70:], spikes[3, 10, 7] = spikes[11], 8 * spikes[5], 0, 60
+    more = {"choices": np.repeat([0, 1], 60), "info": {"onsets": 0.5 * np.arange(120)}}
+    return lr.Recording(spikes=spikes, inputs=np.ones((120, 100, 2)), **more)
+
+
+def types(count: int) -> lr.cell_types.CellTypes:
+    one = lr.GaussianMixture([1.0], [[0.0, 1.0]], [np.eye(2)])
+    labels = [f"type {k}" for k in range(count)]
+    return lr.cell_types.CellTypes(dict.fromkeys(labels, one), dict.fromkeys(labels, 1 / count))
+
+
+def kept_law() -> lr.dale.Dale:
+    network = lr.systems.excitatory_inhibitory().sample_labelled(jr.key(0), 40, activation="sigmoid")[0]
+    steps = lr.steps(lr.systems.trajectories(network, points=3, steps=20), alpha=0.1)
+    return lr.dale.fit(lr.maxent.fit(steps, network.embedding, activation="sigmoid"), np.zeros(40))
+
+
+PRINTED = {
+    "report with candidates": lambda: lr.identifiability.report(made("maximum entropy"), candidates=seen()),
+    "report of a recording": lambda: wrong_in_many_ways().report(tau=0.005),
+    "recording of many notes": lambda: recording(notes=[f"note {k}" for k in range(30)]),
+    "cell types": lambda: types(2),
+    "many cell types": lambda: types(40),
+    "gauged types": lambda: lr.gauge.transform(types(3), np.array([[2.0]])),
+    "gauged partner": lambda: lr.gauge.transform(
+        lr.gauge.transform(made("partner"), np.array([[2.0, 1.0], [0.0, 1.0]])), np.eye(2)
+    ),
+    "belief": lambda: lr.belief.belief(made("maximum entropy")),
+    "perturbation": lambda: lr.perturb.silenced(np.arange(40) < 5),
+    "prediction": lambda: lr.perturb.predict(
+        made("maximum entropy"), lr.perturb.silenced(np.arange(40) < 5), lr.systems.grid(4), key=jr.key(0)
+    ),
+    "clusters": lambda: lr.clusters.fit(ring(200).m, key=jr.key(0), most=2, starts=1, folds=2),
+    "tails": lambda: lr.tails.fit(np.random.default_rng(0).standard_t(3, (500, 3))),
+    "tail index": lambda: lr.tails.tail_index(np.random.default_rng(0).standard_t(3, (500, 3))),
+    "what tails do": lambda: lr.tails.required(ring(), lr.systems.grid(4)),
+    "confound": lambda: lr.identifiability.confounds(made("spectrum"))[0],
+    "neurons one by one": lambda: lr.identifiability.individually_identified(made("spectrum"), 0.1, size=1.0),
+    "Dale": kept_law,
+    "figure with sliders": lambda: lr.widgets.explore(lambda a: None, a=[1, 2, 3]),
+}
+
+
+@pytest.mark.parametrize("what", [*ALL, *PRINTED])
 def test_prints_in_few_lines(what, request):
     """At most ten, as wide as a page: no arrays, however large what was fitted is."""
-    lines = repr(fitted(what, request)).splitlines()
+    lines = repr(PRINTED[what]() if what in PRINTED else fitted(what, request)).splitlines()
     assert 1 <= len(lines) <= 10 and max(map(len, lines)) <= 200
+
+
+def test_a_report_that_is_cut_names_the_rest():
+    report = wrong_in_many_ways().report(tau=0.005)
+    assert len(report.findings) >= 10
+    assert all(one.name in repr(report) for one in report.findings)
 
 
 @pytest.mark.parametrize("what", ALL)

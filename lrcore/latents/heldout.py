@@ -61,13 +61,14 @@ class Evaluation(eqx.Module):
     psth: Float[np.ndarray, " neuron"]
 
     def __repr__(self) -> str:
-        rows = [
-            f"{name:14} {np.mean(values):7.4f} +- {np.std(values) / np.sqrt(max(1, len(values) - 1)):.4f}"
-            for name, values in self.scores.items()
-        ]
+        count = len(self.folds)
+        rows = [f"{name:14} {np.mean(values):7.4f}" for name, values in self.scores.items()]
+        if count > 1:
+            errors = [np.std(values, ddof=1) / np.sqrt(count) for values in self.scores.values()]
+            rows = [f"{row} +- {error:.4f}" for row, error in zip(rows, errors, strict=True)]
         return "\n".join(
             [
-                f"{len(self.folds)} folds, mean and standard error",
+                f"{count} folds, mean and standard error" if count > 1 else "1 fold, of unknown error",
                 *rows,
                 f"{'PSTH R^2':14} {np.nanmedian(self.psth):7.3f}",
             ]

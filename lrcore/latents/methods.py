@@ -39,12 +39,14 @@ def paragraph(
     data, model = found.recording, found.model
     seconds, counted = data.lengths * data.bin_width, data.rates is None
     rank, nuisance = model.rank, model.m.shape[1] - model.rank
+    lasting = " to ".join(dict.fromkeys(f"{end:.2g}" for end in (seconds.min(), seconds.max())))
+    late = f"{_count(data.n_inputs, 'input')} late by {_count(model.lag, 'bin')}"
+    late = late if data.n_inputs else "no inputs"
     sentences = [
         f"{'Spikes' if counted else 'Rates'} of {data.n_neurons} neurons in {data.n_trials} trials of "
-        f"{seconds.min():.2g} to {seconds.max():.2g} s were {'counted' if counted else 'taken'} in bins of "
-        f"{1000 * data.bin_width:g} ms",
+        f"{lasting} s were {'counted' if counted else 'taken'} in bins of {1000 * data.bin_width:g} ms",
         f"A state-space model ({model.activation} read-out, {'Poisson' if counted else 'Gaussian'} noise) of "
-        f"{rank} latent and {nuisance} nuisance dimensions, {data.n_inputs} inputs late by {model.lag} bins, "
+        f"{rank} latent and {nuisance or 'no'} nuisance dimensions, {late}, "
         f"{len(model.features)} random features of the drift and a time constant of "
         f"{data.bin_width / model.alpha:.3g} s was fitted by {len(found.change)} iterations of variational "
         f"EM; the last one moved posterior means by {found.change[-1]:.2g}",
@@ -58,6 +60,10 @@ def paragraph(
         f"{platform.python_version()}",
     ]
     return ". ".join(sentences) + "."
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def page(path: str | os.PathLike, title: str, parts: Mapping) -> Path:
@@ -77,12 +83,17 @@ def page(path: str | os.PathLike, title: str, parts: Mapping) -> Path:
         if hasattr(part, "savefig"):
             picture = io.StringIO()
             part.savefig(picture, format="svg")
-            body.append(picture.getvalue()[picture.getvalue().index("<svg") :])
+            drawn = picture.getvalue()[picture.getvalue().index("<svg") :]
+            name = html.escape(heading, quote=True)
+            body.append(drawn.replace("<svg", f'<svg role="img" aria-label="{name}"', 1))
         else:
             body.append(f"<pre>{html.escape(str(part))}</pre>")
-    style = "body{max-width:60rem;margin:2rem auto;font-family:sans-serif}pre{white-space:pre-wrap}"
+    style = "body{max-width:60rem;margin:2rem auto;padding:0 1rem;font-family:sans-serif;color:#222;"
+    style += "background:#fff}h1,pre{overflow-wrap:anywhere}pre{white-space:pre-wrap}"
     style += "svg{max-width:100%;height:auto}"
-    head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{style}</style>'
+    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+    head += f"<title>{html.escape(title)}</title><style>{style}</style>"
+    whole = f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(body)}</body></html>'
     path = Path(path)
-    path.write_text(f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(body)}</body></html>')
+    path.write_text(whole, encoding="utf-8")
     return path

@@ -278,7 +278,8 @@ class Recording(eqx.Module):
     # --- what it is, for people
 
     def summary(self) -> str:
-        """A block of four lines: sizes, bins in seconds, rates in Hz, inputs and choices; then the notes."""
+        """A block of four lines: sizes, bins in seconds, rates in Hz, inputs and choices; then notes, the
+        first six."""
         seconds = self.lengths * self.bin_width
         rates = self.mean_rates
         kind = "spikes" if self.rates is None else "rates"
@@ -286,13 +287,16 @@ class Recording(eqx.Module):
         if self.choices is not None:
             labels, numbers = np.unique(self.choices, return_counts=True)
             choices = ", ".join(f"{label}: {n}" for label, n in zip(labels[:6], numbers[:6], strict=True))
+        notes = self.notes
+        if len(notes) > 6:
+            notes = (*notes[:5], f"{len(notes) - 5} more: see recording.notes")
         return (
             f"Recording: {kind} of {self.n_neurons} neurons in {self.n_trials} trials\n"
             f"bins     {self.bin_width:g} s ({1000 * self.bin_width:g} ms); trials of {seconds.min():.3g} to "
             f"{seconds.max():.3g} s, median {np.median(seconds):.3g} s\n"
             f"rates    median {np.median(rates):.3g} Hz, from {rates.min():.3g} to {rates.max():.3g} Hz\n"
             f"inputs   {self.n_inputs or 'none'}; choices {choices}"
-        ) + "".join(f"\nnote     {note}" for note in self.notes)
+        ) + "".join(f"\nnote     {note}" for note in notes)
 
     def __repr__(self) -> str:
         return self.summary()
@@ -360,7 +364,7 @@ class Recording(eqx.Module):
 
         Source: README of github.com/Brody-Lab/findr; `train.py` of github.com/AllenInstitute/connector.
         """
-        found = readers.npz(path, key=key, bin_width=bin_width, axes=axes, coding=coding)
+        found = readers.npz(os.path.expanduser(path), key=key, bin_width=bin_width, axes=axes, coding=coding)
         return cls._read(path, found, drop_constant=drop_constant, plausible_rates=plausible_rates)
 
     @classmethod
@@ -392,7 +396,7 @@ class Recording(eqx.Module):
         Source: format of github.com/Brody-Lab/decision_dynamics_commitment, for Luo, Kim et al. (2025),
         Nature.
         """
-        found = readers.mat(path, coding=coding)
+        found = readers.mat(os.path.expanduser(path), coding=coding)
         return cls._read(path, found, drop_constant=drop_constant, plausible_rates=plausible_rates)
 
     @classmethod
@@ -477,7 +481,7 @@ class Recording(eqx.Module):
         Source: the NWB format, nwb-schema.readthedocs.io.
         """
         found = readers.nwb(
-            path,
+            os.path.expanduser(path),
             intervals=intervals,
             bin_width=validation.seconds(bin_width),
             align=align,

@@ -37,6 +37,8 @@ _ORDER = 0.3
 _ALIKE = 0.95
 # Share of trials of the rarer choice.
 _RARE = 0.1
+# Lines of what is printed.
+_LINES = 10
 
 
 class Finding(NamedTuple):
@@ -100,8 +102,12 @@ class Report(eqx.Module):
     def __repr__(self) -> str:
         if not self.findings:
             return f"{self.title}: nothing looks wrong"
-        rows = [f"{one.name:10} {one.found}: {one.advice}" for one in self.findings]
-        return "\n".join([f"{self.title}: {len(rows)} found", *rows])
+        count = len(self.findings)
+        shown = self.findings if count < _LINES else self.findings[: _LINES - 2]
+        rows = [f"{one.name:10} {one.found}: {one.advice}" for one in shown]
+        if rest := [one.name for one in self.findings[len(shown) :]]:
+            rows.append(f"{'also':10} {', '.join(rest)}: see report.findings")
+        return "\n".join([f"{self.title}: {count} found", *rows])
 
 
 def examine(recording, *, tau=None) -> Report:

@@ -72,6 +72,12 @@ def test_every_check_is_of_an_exercise():
     assert set(all_checks()) <= labels
 
 
+def test_a_forgotten_answer_or_label_is_said_in_one_line(capsys):
+    assert not lr.book.check("ex-gain") and not lr.book.check()
+    first, second = capsys.readouterr().out.splitlines()
+    assert "there is no answer yet" in first and second.startswith("label: expected that of an exercise")
+
+
 def test_wrong_things_are_said_in_one_line(capsys):
     checks = all_checks()
     wrong = [None, ..., 3.0, "tanh", lambda: 1, lambda *a, **k: 1 / 0, lambda *a, **k: None, np.ones(3), {}]

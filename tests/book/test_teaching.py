@@ -12,7 +12,11 @@ TEACHING, GLOSSARY = (BOOK / "teaching.md").read_text(), (BOOK / "glossary.md").
 TERMS = re.findall(r"^\w.*$", GLOSSARY.partition("```{glossary}")[2], re.MULTILINE)
 REFERENCES = re.findall(r"^@\w+\{(\w+),", (BOOK / "references.bib").read_text(), re.MULTILINE)
 EDGES = {tuple(edge.split()) for edge in re.findall(r'data-edge="([^"]*)"', TEACHING)}
-PLANS = re.findall(r"^### (One lecture|One week|Two weeks)\n(.*?)(?=^##)", TEACHING, re.DOTALL | re.MULTILINE)
+PLANS = re.findall(
+    r"^### (One lecture|One week|Two weeks|Further sessions)\n(.*?)(?=^##)",
+    TEACHING,
+    re.DOTALL | re.MULTILINE,
+)
 
 
 def minutes(chapter: str) -> int:
@@ -70,8 +74,17 @@ def test_a_plan_can_be_kept(plan):
         assert used <= minutes(chapter), f"{chapter}: {used} minutes of sections"
 
 
-def test_there_are_three_plans():
-    assert [len(re.findall("^- \\*Assign:", text, re.MULTILINE)) for _, text in PLANS] == [1, 5, 10]
+def test_there_are_three_plans_and_sessions_for_the_rest():
+    assert [len(re.findall("^- \\*Assign:", text, re.MULTILINE)) for _, text in PLANS] == [1, 5, 10, 5]
+
+
+@pytest.mark.parametrize("chapter", TAUGHT)
+def test_whoever_teaches_a_chapter_finds_minutes_and_what_students_believe(chapter):
+    """The instructor edition says of a chapter what stands here."""
+    assert any(f"]({chapter}.md):" in text for _, text in PLANS)
+    beliefs = TEACHING.partition("## What students believe")[2].partition("\n## ")[0]
+    figures = re.findall(r"name: (fig-[\w-]+)", TEXT[chapter])
+    assert any(f"`{name}`" in beliefs for name in figures)
 
 
 def test_every_word_stands_alone_and_has_a_home():

@@ -60,6 +60,8 @@ def test_training_trials_alone_make_a_fold(recording, found):
     spikes = recording.spikes.copy()
     spikes[fold.test] = spikes[fold.test][:, :, ::-1]
     again = heldout.evaluate(without(recording, spikes=spikes), 2, key=jr.key(1), only=[0], **QUICK)
+    # One fold has no error: none is said.
+    assert repr(again).startswith("1 fold, of unknown error") and "+-" not in repr(again)
     np.testing.assert_array_equal(again.folds[0].fit.model.m, fold.fit.model.m)
     np.testing.assert_array_equal(again.folds[0].inputs, fold.inputs)
     assert np.abs(again.folds[0].neurons - fold.neurons).max() > 1e-3
@@ -75,7 +77,7 @@ def test_scores(recording, found):
     mean = recording.trials(first.train).mean_rates * recording.bin_width
     direct = heldout.bits_per_spike(recording.trials(first.test), first.neurons, mean)
     assert scores["neurons"][0] == pytest.approx(direct)
-    assert "2 folds" in repr(found) and "neurons" in repr(found)
+    assert "2 folds" in repr(found) and "neurons" in repr(found) and repr(found).count(" +- ") == len(scores)
 
 
 def test_folds_on_threads_are_the_same(recording, found):

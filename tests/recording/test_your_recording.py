@@ -1,14 +1,17 @@
 """The chapter that takes one's own recording, on one whose flow is known: nothing is edited but the path."""
 
 import os
+import warnings
 from pathlib import Path
 
+import jax.random as jr
 import jupytext
 import numpy as np
 import pytest
 import sessions
 
 import lrcore as lr
+from lrcore.latents import methods
 
 CHAPTER = Path(__file__).parents[2] / "book/your_recording.md"
 ALPHA, WIDTH, STABLE = 0.1, 0.01, 1.5
@@ -73,7 +76,7 @@ def walk(path, until=None):
     """What the chapter has, cell by cell, after it was given a path: to its end, or to a heading."""
     names = {}
     for cell in jupytext.read(CHAPTER, fmt="md:myst").cells:
-        if until and cell.source.startswith(until):
+        if until and f"\n{until}" in f"\n{cell.source}":
             break
         if cell.cell_type == "code":
             source = cell.source.replace('PATH = ""', f"PATH = {os.fspath(path)!r}")
@@ -123,15 +126,77 @@ def test_the_whole_way_makes_a_figure_and_a_page(tmp_path, monkeypatch):
     """Of spikes alone; the twin, which has inputs and choices, goes this way in every run of the notebook."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LRCORE_SCALE", "smoke")
-    found, *_ = recorded(trials=60)
+    found, latents, _ = recorded(trials=60)
     found = {name: found[name] for name in ("spikes", "lengths")}
     names = walk(as_npz(tmp_path / "session.npz", found))
+    # Without choices the first axis is what the spikes tell best, here the first latent.
+    mask = names["recording"].mask
+    (one, other), _ = np.abs(np.corrcoef(names["paths"][mask].T, latents[mask].T)[:2, 2:].T)
+    assert one > 0.8 > 0.5 > other and names["share"][0] > names["share"][1]
     assert names["twin"] is None and "50 neurons in 60 trials" in names["words"]
     assert {p.name for p in (tmp_path / "your_recording").iterdir()} == {
         "figure.svg",
         "figure.pdf",
         "report.html",
     }
+
+
+def spikes_of(neurons=12, trials=40, rate=0.15):
+    return np.random.default_rng(0).poisson(rate, (trials, 60, neurons))
+
+
+REFUSED = {
+    "bins longer than TAU": ({"spikes": spikes_of(rate=2.0), "bin_width": 0.2}, "bins of at most TAU"),
+    "few neurons": ({"spikes": spikes_of(neurons=3)}, "at least 6 neurons"),
+    "few spikes": ({"spikes": spikes_of(rate=0.004)}, "at least 6 neurons"),
+    "few trials": ({"spikes": spikes_of(trials=10)}, "at least 20 trials"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_a_recording_that_is_too_little_is_one_line(tmp_path, monkeypatch, what):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LRCORE_SCALE", "smoke")
+    held, said = REFUSED[what]
+    np.savez("session.npz", **held)
+    with pytest.raises(ImportError, match=said) as told:
+        walk("session.npz", until="## How many dimensions?")
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("path", ["~/session.npz", " ~/session.npz ", "~/SESSION.NPZ"])
+def test_a_path_is_read_as_one_writes_it(tmp_path, monkeypatch, path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("LRCORE_SCALE", "smoke")
+    monkeypatch.chdir(tmp_path)
+    for name in ("session.npz", "SESSION.NPZ"):
+        with open(name, "wb") as file:
+            np.savez(file, spikes=spikes_of())
+    assert walk(path, until="## Look")["recording"].n_neurons == 12
+    assert lr.Recording.from_npz("~/session.npz").n_neurons == 12
+
+
+def test_the_page_to_send_around_is_read_on_any_machine(tmp_path):
+    figure = lr.plots.panels(1)[0]
+    page = methods.page(tmp_path / "report.html", "Mäuse <1>", {"Flow": figure, "Fixed points": "z ± 1"})
+    text = page.read_bytes().decode("utf-8")
+    assert '<meta charset="utf-8"><meta name="viewport" content="width=device-width' in text
+    assert "<h1>Mäuse &lt;1&gt;</h1>" in text and '<svg role="img" aria-label="Flow"' in text
+
+
+@pytest.mark.parametrize("inputs", [0, 1])
+def test_the_paragraph_says_what_there_was(inputs):
+    rng = np.random.default_rng(0)
+    more = {"inputs": rng.poisson(0.3, (30, 60, 1))} if inputs else {}
+    found = lr.latents.fit(
+        lr.Recording(spikes=spikes_of(trials=30), **more), 2, key=jr.key(0), iterations=2, progress=False
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # so few neurons say little of new ones
+        solved = lr.maxent.fit(found.steps(jr.key(1)), found.embedding())
+    said = methods.paragraph(found, solved, seeds={"fit": 0})
+    assert "in 30 trials of 0.6 s were counted" in said and "2 latent and no nuisance dimensions" in said
+    assert ("1 input late by 0 bins" if inputs else "no inputs, 128 random features") in said
 
 
 @pytest.mark.parametrize("name", ["nowhere.npz", "nowhere.nwb", "notes.txt", "broken.npz"])
