@@ -14,6 +14,7 @@ from ..maxent import MaximumEntropy
 from .fitting import StateSpaceFit
 
 _PACKAGES = ("lrcore", "jax", "numpy")
+_WIDE = ' class="wide" tabindex="0"'
 
 
 def paragraph(
@@ -85,12 +86,16 @@ def page(path: str | os.PathLike, title: str, parts: Mapping) -> Path:
             part.savefig(picture, format="svg")
             drawn = picture.getvalue()[picture.getvalue().index("<svg") :]
             name = html.escape(heading, quote=True)
-            body.append(drawn.replace("<svg", f'<svg role="img" aria-label="{name}"', 1))
+            drawn = drawn.replace("<svg", f'<svg role="img" aria-label="{name}"', 1)
+            body.append(f'<div class="wide" tabindex="0">{drawn}</div>')
         else:
-            body.append(f"<pre>{html.escape(str(part))}</pre>")
+            # Columns stay columns, and scroll where a screen is narrow; sentences wrap.
+            widths = [len(line) for line in str(part).splitlines()]
+            table = len(widths) > 1 and 40 < max(widths) <= 100
+            body.append(f"<pre{_WIDE * table}>{html.escape(str(part))}</pre>")
     style = "body{max-width:60rem;margin:2rem auto;padding:0 1rem;font-family:sans-serif;color:#222;"
     style += "background:#fff}h1,pre{overflow-wrap:anywhere}pre{white-space:pre-wrap}"
-    style += "svg{max-width:100%;height:auto}"
+    style += "svg{width:100%;min-width:42rem;height:auto}.wide{overflow-x:auto}pre.wide{white-space:pre}"
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
     head += f"<title>{html.escape(title)}</title><style>{style}</style>"
     whole = f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(body)}</body></html>'

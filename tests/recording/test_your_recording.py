@@ -181,6 +181,11 @@ def test_the_page_to_send_around_is_read_on_any_machine(tmp_path):
     page = methods.page(tmp_path / "report.html", "Mäuse <1>", {"Flow": figure, "Fixed points": "z ± 1"})
     text = page.read_bytes().decode("utf-8")
     assert '<meta charset="utf-8"><meta name="viewport" content="width=device-width' in text
+    # On a telephone columns scroll, by the keyboard too, and sentences wrap.
+    columns, words = "kind    " + 9 * "  z1  " + "\n" + 60 * "1", 50 * "word "
+    page = methods.page(tmp_path / "parts.html", "T", {"A": columns, "B": words})
+    assert page.read_text().count('<pre class="wide" tabindex="0">') == 1
+    assert f"<pre>{words}</pre>" in page.read_text()
     assert "<h1>Mäuse &lt;1&gt;</h1>" in text and '<svg role="img" aria-label="Flow"' in text
 
 
