@@ -13,7 +13,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 # Where a caption says that a panel stands, as figures of one row on a screen do, and those of two.
-PANEL = re.compile(r"\b(?:[Mm]iddle|Above|Below)\b(?=:| and right:|\))|\((?:above|below)[:,)]")
+PANEL = re.compile(r"\b(?:[Mm]iddle|Above|Below)\b(?=:| and right:|\))|\(above[:,)]")
 DRAWN = [c.stem for c in CHAPTERS if (HTML / f"book/{c.stem}.html").exists()]
 # Nine points, the smallest words of the style, in pixels of a screen of 110 an inch.
 WORDS = 9 / 72 * 110
