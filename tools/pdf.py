@@ -21,6 +21,7 @@ CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 FLAGS = """--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run
     --disable-background-networking --disable-component-update --disable-sync
     --disable-dev-shm-usage --hide-scrollbars""".split()
+PATIENCE = 900  # seconds, for the whole book on a busy machine
 # Of the reference: what is looked up by its page of the book, and not read.
 LEFT_OUT = {"book/status"}
 # What leads somewhere on a screen only.
@@ -143,7 +144,10 @@ def chromium(*flags: str, **capabilities: Any) -> webdriver.Chrome:
     for name, value in capabilities.items():
         options.set_capability(name, value)
     browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
-    browser.set_script_timeout(300)  # seconds, for the whole book on a busy machine
+    browser.set_script_timeout(PATIENCE)
+    # Selenium's own connection gives up after two minutes.
+    connection: Any = browser.command_executor
+    connection._client_config.timeout = PATIENCE
     return browser
 
 
