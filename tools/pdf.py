@@ -74,8 +74,10 @@ def article(page: str, known: set[str], solutions: bool):
         element["id"] = place(page, element["id"])
     for link in found.select("a[href]"):
         link["href"] = leading(link["href"], page, known)
-    for part in found.select("details"):
-        part["open"] = ""  # nothing opens on paper
+    for part in found.select("details"):  # nothing opens on paper
+        if part.summary is None:
+            part.name = "div"
+        part["open"] = ""
     for picture in found.select("img[loading]"):
         del picture["loading"]  # a printer does not scroll
     found["id"], found["style"] = place(page), "break-before: page"

@@ -287,7 +287,8 @@ def test_the_whole_book_leads_to_itself(solutions):
     assert not re.findall(r'href="(?:book/)?[a-z_]+\.html', source)
     assert [i for i in ids if i in {Path(name).stem for name in names}] == [Path(name).stem for name in names]
     assert ("solution dropdown admonition" in source) == solutions
-    assert "<details" in source and not re.findall(r"<details(?![^>]* open)", source)
+    assert "hide above-input" in source and "Show code" not in source
+    assert not re.findall(r"<details(?![^>]* open)|<details[^>]*>(?!\s*<summary)", source)
 
 
 @pytest.mark.parametrize("page", WRITTEN)
