@@ -77,7 +77,8 @@ def article(page: str, known: set[str], solutions: bool):
     for part in found.select("details"):  # nothing opens on paper
         if part.summary is None:
             part.name = "div"
-        part["open"] = ""
+        else:
+            part["open"] = ""
     for picture in found.select("img[loading]"):
         del picture["loading"]  # a printer does not scroll
     found["id"], found["style"] = place(page), "break-before: page"
