@@ -1,4 +1,7 @@
-"""Draw book/_static/overview.png, the picture that opens the README: trajectories, weights, a new network."""
+"""Draw book/_static/overview.png, the picture that opens the README: trajectories, weights, a new network.
+
+Beside it, overview-narrow.png has the same panels in two rows, for telephones.
+"""
 
 import io
 from pathlib import Path
@@ -8,6 +11,7 @@ import matplotlib.pyplot as plt
 from PIL import Image
 
 import lrcore as lr
+from lrcore import pictures
 
 lr.plots.use_style()
 truth = lr.systems.quadstable()
@@ -25,10 +29,18 @@ middle.set(xlabel="$m_1$", ylabel="$n_1$", title="the connectivity that they req
 middle.legend(markerscale=3, loc="upper left")
 points = lr.flowfield.fixed_points(drawn.drift, lr.systems.grid(15))
 lr.plots.flow_field(drawn, fixed_points=points, ax=right, title="a new network drawn from it")
-drawn = io.BytesIO()
-figure.savefig(drawn, dpi=220)
-# A picture of few colours, which every reader of the first page loads.
-with Image.open(drawn) as picture:
-    picture.convert("RGB").quantize(64).save(
-        Path(__file__).parents[1] / "book/_static/overview.png", optimize=True
-    )
+
+
+def keep(name: str) -> None:
+    """A picture of few colours, which every reader of the first page loads."""
+    made = io.BytesIO()
+    figure.savefig(made, dpi=pictures.PIXELS)
+    with Image.open(made) as picture:
+        few = picture.convert("RGB").quantize(64)
+        few.save(Path(__file__).parents[1] / f"book/_static/{name}.png", optimize=True)
+
+
+keep("overview")
+middle.set_title("the required connectivity")  # the same in fewer words
+pictures.lay_narrow(figure)
+keep("overview-narrow")

@@ -21,10 +21,12 @@ CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 FLAGS = """--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run
     --disable-background-networking --disable-component-update --disable-sync
     --disable-dev-shm-usage --hide-scrollbars""".split()
+PATIENCE = 900  # seconds, for the whole book on a busy machine
 # Of the reference: what is looked up by its page of the book, and not read.
 LEFT_OUT = {"book/status"}
 # What leads somewhere on a screen only.
-SCREEN = "script, a.headerlink, a.notebook, button, .prev-next-footer, .footer-article, #jb-print-docs-body"
+SCREEN = """script, details.hide > summary, a.headerlink, a.notebook, button, .prev-next-footer,
+    .footer-article, #jb-print-docs-body"""
 FOOT = """<div style="font: 8pt sans-serif; width: 100%; text-align: center">
 <span class="pageNumber"></span></div>"""
 
@@ -72,6 +74,11 @@ def article(page: str, known: set[str], solutions: bool):
         element["id"] = place(page, element["id"])
     for link in found.select("a[href]"):
         link["href"] = leading(link["href"], page, known)
+    for part in found.select("details"):  # nothing opens on paper
+        if part.summary is None:
+            part.name = "div"
+        else:
+            part["open"] = ""
     for picture in found.select("img[loading]"):
         del picture["loading"]  # a printer does not scroll
     found["id"], found["style"] = place(page), "break-before: page"
@@ -97,6 +104,41 @@ def whole(names: list[str], solutions: bool) -> str:
     return str(soup)
 
 
+TITLE = re.compile(rb"/Title (?:\(((?:\\.|[^\\()])*)\)|<FEFF([0-9A-F]*)>)\n")
+
+
+def mended(pdf: bytes, titles: list[str]) -> bytes:
+    """With an outline that has the titles as they are.
+
+    Chromium writes a title twice that stands first on its page, and joins the words where its lines break. A
+    title keeps its length in bytes, since a PDF finds its objects by their place.
+
+    >>> mended(b"/Title (AsAs)\\n/Title (A wholebook)\\n", ["As", "A whole book"])
+    b'/Title(As)    /Title(A whole book) '
+    """
+    known = {"".join(title.split()): " ".join(title.split()) for title in titles}
+
+    def told(match: re.Match) -> bytes:
+        plain, coded = match.groups()
+        text = re.sub(r"\\(.)", r"\1", plain.decode("latin-1")) if coded is None else told_by(coded)
+        bare = "".join(text.split())
+        half = bare[: len(bare) // 2]
+        title = known.get(bare) or (known.get(half) if bare == 2 * half else None)
+        if title is None or title == text:
+            return match[0]
+        if title.isascii():
+            made = f"/Title({re.sub(r'([()])', chr(92) * 2 + '1', title)})".encode()
+        else:
+            made = f"/Title<FEFF{title.encode('utf-16-be').hex().upper()}>".encode()
+        return made.ljust(len(match[0])) if len(made) <= len(match[0]) else match[0]
+
+    return TITLE.sub(told, pdf)
+
+
+def told_by(coded: bytes) -> str:
+    return bytes.fromhex(coded.decode()).decode("utf-16-be")
+
+
 def chromium(*flags: str, **capabilities: Any) -> webdriver.Chrome:
     options = webdriver.ChromeOptions()
     options.binary_location = str(CHROMIUM)
@@ -105,7 +147,10 @@ def chromium(*flags: str, **capabilities: Any) -> webdriver.Chrome:
     for name, value in capabilities.items():
         options.set_capability(name, value)
     browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
-    browser.set_script_timeout(300)  # seconds, for the whole book on a busy machine
+    browser.set_script_timeout(PATIENCE)
+    # Selenium's own connection gives up after two minutes.
+    connection: Any = browser.command_executor
+    connection._client_config.timeout = PATIENCE
     return browser
 
 
@@ -136,8 +181,10 @@ def main() -> None:
         sys.exit("No Chromium: install Debian's chromium and chromium-driver")
     page = HTML / "book/whole.html"
     try:
-        page.write_text(whole(pages(), not options.no_solutions))
-        TARGET.write_bytes(printed(page))
+        text = whole(pages(), not options.no_solutions)
+        page.write_text(text)
+        titles = [found.get_text() for found in BeautifulSoup(text, "html.parser").select("h1, h2, h3, h4")]
+        TARGET.write_bytes(mended(printed(page), titles))
     finally:
         page.unlink(missing_ok=True)
     print(f"The book: {TARGET.as_uri()}")

@@ -3,6 +3,7 @@
 import json
 import re
 from functools import cache
+from html import escape
 from pathlib import Path
 
 import quickjs
@@ -57,8 +58,39 @@ def place(node: nodes.Element) -> nodes.Element:
     return node
 
 
+STOP = re.compile(r"""^[.,;:!?)\]}’”'"%-]+""")
+
+
+def take_stops(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """What no line may begin with belongs to the formula before it, which a line can end with."""
+    if app.builder.name != "html":
+        return
+    for formula in list(doctree.findall(nodes.math)):
+        after = formula.next_node(descend=False, siblings=True)
+        if isinstance(after, nodes.Text) and (found := STOP.match(after.astext())):
+            formula["after"] = found[0]
+            after.parent.replace(after, nodes.Text(after.astext()[found.end() :]))
+
+
+def with_stop(made: str, after: str) -> str:
+    """A formula, whose last part and what follows stay in one line."""
+    if not after or not (shown := re.search(r'<span class="katex-html"[^>]*>', made)):
+        return made
+    depth, last = 0, shown.end()
+    for tag in re.finditer(r"<span[^>]*>|</span>", made[shown.end() :]):
+        depth += -1 if tag[0] == "</span>" else 1
+        if depth < 0:
+            break
+        if depth == 1 and tag[0] != "</span>":
+            last = shown.end() + tag.start()
+    end = shown.end() + tag.start()
+    first = f"{made[:last]}</span>" if last > shown.end() else made[: shown.start()]
+    stop = f'<span class="after">{escape(after)}</span>'
+    return f'{first}<span class="stay">{shown[0]}{made[last:end]}</span>{stop}</span></span>'
+
+
 def visit_inline(writer, node: nodes.math) -> None:
-    made = html(writer, node, node.astext(), display=False)
+    made = with_stop(html(writer, node, node.astext(), display=False), node.get("after", ""))
     writer.body.append(f'<span class="notranslate">{made}</span>')
     raise nodes.SkipNode
 
@@ -85,5 +117,6 @@ def ask_for_fonts(app: Sphinx, pagename, templatename, context, doctree) -> None
 
 def setup(app: Sphinx) -> dict:
     app.add_html_math_renderer("katex", (visit_inline, None), (visit_block, None))
+    app.connect("doctree-resolved", take_stops)
     app.connect("html-page-context", ask_for_fonts)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

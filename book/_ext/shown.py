@@ -1,5 +1,6 @@
 """The code that the pages show: no assertions, and no numbers kept for the prose, as in notebooks."""
 
+import html
 import re
 
 import harness
@@ -42,7 +43,25 @@ def tell_indent(app: Sphinx, pagename, templatename, context, doctree) -> None:
         context["body"] = LINE.sub(lambda m: f'{m[1]} style="--indent:{len(m[3])}">{m[2]}', context["body"])
 
 
+OUTPUT = re.compile(r'(<div class="output [^"]*"><div class="highlight"><pre)>(.*?)</pre>', re.DOTALL)
+ROW = re.compile(r"(\S {2,}){2,}\S")
+
+
+def tell_columns(app: Sphinx, pagename, templatename, context, doctree) -> None:
+    """The style knows how wide a printed table is, which a narrow page must not break."""
+
+    def told(match: re.Match) -> str:
+        lines = html.unescape(re.sub("<[^>]*>", "", match[2])).splitlines()
+        if sum(1 for line in lines if ROW.search(line)) < 2:
+            return match[0]
+        return f'{match[1]} class="columns" style="--columns:{max(map(len, lines))}">{match[2]}</pre>'
+
+    if "body" in context:
+        context["body"] = OUTPUT.sub(told, context["body"])
+
+
 def setup(app: Sphinx) -> dict:
     app.connect("doctree-resolved", show)
     app.connect("html-page-context", tell_indent)
+    app.connect("html-page-context", tell_columns)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -27,6 +27,7 @@ function explore(box) {
     const input = document.createElement("input");
     const value = document.createElement("output");
     name.textContent = slider.name.replaceAll("_", " ");
+    value.style.minWidth = `${Math.max(...slider.values.map((text) => text.length))}ch`;
     Object.assign(input, { type: "range", min: 0, max: slider.values.length - 1, value: slider.start });
     move[k] = (index) => {
       at[k] = index;

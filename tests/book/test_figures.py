@@ -12,6 +12,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
+# Where a caption says that a panel stands, as figures of one row on a screen do, and those of two.
+PANEL = re.compile(r"\b(?:[Mm]iddle|Above|Below)\b(?=:| and right:|\))|\(above[:,)]")
 DRAWN = [c.stem for c in CHAPTERS if (HTML / f"book/{c.stem}.html").exists()]
 # Nine points, the smallest words of the style, in pixels of a screen of 110 an inch.
 WORDS = 9 / 72 * 110
@@ -35,6 +37,26 @@ return [...document.querySelectorAll("article img.drawn")].filter(i => i.offsetP
 """
 
 
+# Of each figure that moves: the heights that its sliders take with their values.
+HEIGHTS = """
+return [...document.querySelectorAll("[data-explore]")].map(box => {
+    const heights = new Set();
+    for (const input of box.querySelectorAll("input"))
+        for (input.value = input.min; ; input.stepUp()) {
+            input.dispatchEvent(new Event("input"));
+            heights.add(box.querySelector(".controls").offsetHeight);
+            if (input.value === input.max) break; }
+    return [...heights]; });
+"""
+# The captions of figures whose panels stand elsewhere than on a wide screen.
+CAPTIONS = """
+return [...document.querySelectorAll("article figure")].filter(figure => {
+    const image = figure.querySelector("picture img");
+    return image && image.naturalHeight > 1.25 * image.getAttribute("height") * 2; })
+    .map(figure => figure.querySelector("figcaption").innerText);
+"""
+
+
 @pytest.mark.parametrize("chapter", DRAWN)
 def test_figures_are_sharp_and_their_words_are_read(browser, address, chapter):
     browser.get(f"{address}/book/{chapter}.html")
@@ -47,6 +69,24 @@ def test_figures_are_sharp_and_their_words_are_read(browser, address, chapter):
             assert said_wide > 0 and said_high > 0, name  # the text does not move when it arrives
             size = WORDS * wide / (pixels / 2)
             assert size >= LEAST[width], f"{name}: words of {size:.1f} px at {width}"
+        heights = browser.execute_script(HEIGHTS)
+        assert heights and all(len(found) == 1 for found in heights), f"{width} px: sliders move the text"
+    # Now as narrow as a telephone, where panels stand elsewhere.
+    for caption in browser.execute_script(CAPTIONS):
+        assert not PANEL.search(caption), caption
+
+
+CELL = re.compile(r"^```\{code-cell\}.*?^```$", re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=[c.stem for c in CHAPTERS])
+def test_words_and_colours_of_figures_are_read(chapter):
+    """No words are smaller than those of the style, by which pages are measured; colours have a scale."""
+    text = chapter.read_text()
+    assert not [size for size in re.findall(r"fontsize=(\d+)", text) if int(size) < 9]
+    for cell in CELL.findall(text):
+        if re.search(r"\.(?:imshow|pcolormesh|contourf)\(", cell):
+            assert "colorbar" in cell or re.search(r"[Bb]lue: .*red: ", cell)
 
 
 def moving(chapter):
