@@ -510,7 +510,8 @@ def identified(found: Report):
         axes[1, 0].hist(states[:, 0], 40, color=COLORS[0])
         axes[1, 0].set(xlabel="$z$", ylabel="steps", title="coverage")
     else:
-        axes[1, 0].hexbin(*states[:, :2].T, gridsize=24, bins="log", mincnt=1, cmap="Blues")
+        many = axes[1, 0].hexbin(*states[:, :2].T, gridsize=24, bins="log", mincnt=1, cmap="Blues")
+        figure.colorbar(many, ax=axes[1, 0], label="steps")
         axes[1, 0].set(xlabel="$z_1$", ylabel="$z_2$", title="coverage")
     for row, first, word in ((0, 0, "identified"), (1, count + found.partly, "free")):
         for k, ax in enumerate(axes[row, 1:]):
