@@ -242,12 +242,12 @@ def table(found: dict) -> str:
         if "missing" in theirs:
             lines.append(f"| {their_name} | not run: {theirs['missing']} | |")
             continue
-        said = f"{theirs['seconds']:.1f}"
+        took = f"{theirs['seconds']:.1f}"
         if theirs.get("epochs", EPOCHS) < EPOCHS:
-            said += f", from {theirs['epochs']} epochs"
+            took += f", from {theirs['epochs']} epochs"
         if mine:
-            said += "; " + " / ".join(f"{theirs['seconds'] / mine[word]:.1f}" for word in ("first", "again"))
-        lines.append(f"| {their_name} | {said} | {missed(theirs, what)} |")
+            took += "; " + " / ".join(f"{theirs['seconds'] / mine[word]:.1f}" for word in ("first", "again"))
+        lines.append(f"| {their_name} | {took} | {missed(theirs, what)} |")
     versions = [row["theirs"]["version"] for row in found.values() if "version" in row["theirs"]]
     return "\n".join([*lines, "", f"Theirs: {', '.join(versions) or 'not run'}."])
 
