@@ -6,9 +6,8 @@ import equinox as eqx
 import jax.random as jr
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
-from threadpoolctl import threadpool_limits
 
-from . import checks
+from . import checks, threads
 from .checks import ArrayLike
 from .gauge import canonical, symmetric_root
 from .network import LowRankNetwork
@@ -34,7 +33,7 @@ class Clusters(eqx.Module):
         return 1 + int((self.log_likelihood >= self.log_likelihood.max() - self.spread).argmax())
 
 
-@threadpool_limits.wrap(limits=1)  # mixtures of so few neurons: threads do little but wait for each other
+@threads.one("sklearn.mixture")
 def fit(weights: ArrayLike, *, key: PRNGKeyArray, most: int = 8, folds: int = 5, starts: int = 3) -> Clusters:
     """Number of clusters by cross-validated likelihood of Gaussian mixtures with full covariances.
 

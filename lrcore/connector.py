@@ -81,9 +81,10 @@ class Connector(ConnectivityDistribution):
         ridge: float | None = None,
         density: str = "best",
         conditional: bool = True,
-        n_targets: int = 4096,
-        updates: int = 1000,
-        batch_size: int = 1024,
+        n_targets: int = _MANY,
+        updates: int = 700,
+        batch_size: int = 512,
+        learning_rate: float = 2e-2,
         progress: bool = True,
         **options,
     ) -> "Connector":
@@ -98,8 +99,8 @@ class Connector(ConnectivityDistribution):
           see `lr.population.fit`.
         - `conditional`: whether to train the conditional flow, which takes half of the time.
         - `n_targets`: fresh draws of e on which it is trained.
-        - `updates`, `batch_size`, `options`: of both flows, see `lr.flow.Flow.fit`. A `checkpoint` becomes
-          two files, with `.embedding` and `.conditional` after the name.
+        - `updates`, `batch_size`, `learning_rate`, `options`: of both flows, see `lr.flow.Flow.fit`. A
+          `checkpoint` becomes two files, with `.embedding` and `.conditional` after the name.
 
         **Raises** what `lr.maxent.fit` raises, and `ValueError` for embeddings whose varying coordinates are
         linearly dependent, as they have no density, and for neurons that are artefacts (see
@@ -126,6 +127,7 @@ class Connector(ConnectivityDistribution):
         options: dict[str, Any] = {
             "updates": updates,
             "batch_size": batch_size,
+            "learning_rate": learning_rate,
             "progress": progress,
         } | options
         checkpoint = options.pop("checkpoint", None)
@@ -134,7 +136,7 @@ class Connector(ConnectivityDistribution):
             files = [f"{os.fspath(checkpoint)}.{part}" for part in ("embedding", "conditional")]
         embedding_key, draw_key, conditional_key = jr.split(key, 3)
         found, record = population.fit(
-            embedding.array[:, varying],
+            np.asarray(embedding.array)[:, varying],
             key=embedding_key,
             kind=density,
             name="flow of e",
@@ -389,7 +391,12 @@ def _whole(
     draws: Float[Array, "sample varying"], embedding: Embedding, varying: Int[np.ndarray, " varying"]
 ) -> Float[Array, "sample embedding"]:
     """All columns (m, b, d) from the varying ones; the others keep their constant value."""
-    e = jnp.broadcast_to(embedding.array[0], (len(draws), embedding.width))
+    return _filled(embedding.array, varying, draws)
+
+
+@jax.jit
+def _filled(array, varying, draws) -> Float[Array, "sample embedding"]:
+    e = jnp.broadcast_to(array[0], (len(draws), array.shape[1]))
     return e.at[:, varying].set(draws)
 
 
@@ -400,4 +407,4 @@ def _base(key: PRNGKeyArray, n: int, dim: int, independent: bool) -> Float[Array
     from scipy.stats import norm
 
     uniform = sobol(np.random.default_rng(np.asarray(jr.key_data(key)).tolist()), n, dim)
-    return jnp.asarray(norm.ppf(np.clip(uniform, 1e-7, 1 - 1e-7)), jnp.float32)
+    return jnp.asarray(norm.ppf(np.clip(uniform, 1e-7, 1 - 1e-7)).astype(np.float32))

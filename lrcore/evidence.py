@@ -7,10 +7,12 @@ from typing import NamedTuple
 import equinox as eqx
 import numpy as np
 from jaxtyping import Float
-from threadpoolctl import threadpool_limits
 
+from . import threads
 from .modes import Modes
 
+# Searches for optima, and steps of the walk from these.
+_SEARCHES, _STEPS = 12, 720
 # Draws of the four numbers that are kept.
 _DRAWS = 240
 # Steepest fall of the prior of g that is looked at.
@@ -83,8 +85,10 @@ class Evidence(eqx.Module):
         return float((law / total).sum(axis=(1, 2)).mean()), float((network / total).sum(axis=(1, 2)).mean())
 
 
-@threadpool_limits.wrap(limits=1)  # of sums this small threads do little but wait for each other
-def fit(modes: Modes, gauge: Float[np.ndarray, "rank rank"], shares=None, *, seed: int = 0) -> Evidence:
+@threads.one("scipy.optimize")
+def fit(
+    modes: Modes, gauge: Float[np.ndarray, "rank rank"], shares=None, *, seed: int = 0, quick: bool = False
+) -> Evidence:
     r"""The numbers of `Evidence` from the modes of the drift.
 
     Their prior is wide: $p\sim\mathcal N(0.7,0.3^2)$ (a g that falls a little slower than the rates' own
@@ -93,7 +97,8 @@ def fit(modes: Modes, gauge: Float[np.ndarray, "rank rank"], shares=None, *, see
     the optima, from which 48 walkers sample.
 
     - `gauge`: see `Evidence`; `modes` are those of the steps' own coordinates. `shares`: (rank,), relative
-      variances of the noise, equal by default.
+      variances of the noise, equal by default. `quick`: a third of the searches and of the walk, which is
+      enough for the medians of the draws.
 
     >>> rng = np.random.default_rng(0)
     >>> values = 100 * 0.5 ** np.arange(40.0)
@@ -111,15 +116,15 @@ def fit(modes: Modes, gauge: Float[np.ndarray, "rank rank"], shares=None, *, see
     # Of a drift that is 0 everywhere, products of the numbers below still are numbers.
     unit = max(float((drift**2).sum() + rest.sum()), 1e-60) / rank
     parts = (np.log(relative), drift**2 / unit, rest / unit, modes.steps)
-    rng, found = np.random.default_rng(seed), []
+    rng, found, share = np.random.default_rng(seed), [], 3 if quick else 1
     for others in (False, True):
         target = _Target(*parts, shares / np.exp(np.log(shares).mean()), n, others)
-        optima = [_search(target, rng) for _ in range(12)]
+        optima = [_search(target, rng) for _ in range(_SEARCHES // share)]
         # A number more has to be worth it, by Schwarz's criterion.
         cost = min(value for value, _ in optima) + others * np.log(modes.steps) / 2
         found.append((cost, target, optima))
     _, target, optima = min(found, key=lambda one: one[0])
-    power, decay, network, noise, others = _walk(target, optima, rng).T
+    power, decay, network, noise, others = _walk(target, optima, rng, _STEPS // share).T
     scale = unit / modes.values[0]
     return Evidence(
         scale * np.exp(power),
@@ -245,7 +250,7 @@ def _search(target: _Target, rng) -> tuple[float, np.ndarray]:
     return float(best.fun), best.x.round(3)
 
 
-def _walk(target: _Target, optima, rng, steps: int = 720) -> Float[np.ndarray, "draw 5"]:
+def _walk(target: _Target, optima, rng, steps: int) -> Float[np.ndarray, "draw 5"]:
     """Draws of the posterior by the stretch move: half of the walkers step along lines to the other half."""
     values = np.array([value for value, _ in optima])
     weights = np.exp(values.min() - values)

@@ -19,7 +19,7 @@ from .module import Module
 # Waves of time that the velocity reads besides time itself.
 _WAVES = 2
 # Samples whose differential equations are solved at once.
-_BLOCK = 1024
+_BLOCK = 256
 # Standard deviations beyond which samples in training, and conditions, count as that far. No smooth velocity
 # reaches further, and a few such squares would outweigh all others.
 _REACH = 100
@@ -257,6 +257,7 @@ def _standard(name: str, x, noise: float = 0.0) -> tuple[Array, Array]:
     return jnp.asarray(shift, x.dtype), jnp.asarray(scale, x.dtype)
 
 
+@jax.jit
 def _standardised(x, shift, scale) -> Float[Array, "sample dim"]:
     return jax.vmap(lambda x: jnp.clip((x - shift) / scale, -_REACH, _REACH))(x)
 
@@ -280,24 +281,23 @@ def _independent(values, shift, scale) -> None:
             )
 
 
-@eqx.filter_jit
 def _parts(flow: Flow, samples, condition, noise: float, key, cut: int) -> tuple[tuple, tuple]:
     """Standardised (samples, conditions, noise) in random order: for training, and the first `cut` for
     validation.
     """
-    order = jr.permutation(key, len(samples))
+    # In numpy: jax would compile a permutation for every number of samples.
+    order = np.random.default_rng(np.asarray(jr.key_data(key)).tolist()).permutation(len(samples))
     samples = _standardised(samples, flow.shift, flow.scale)
-    data = (
-        samples,
-        flow._condition(condition, len(samples)),
-        jnp.broadcast_to(noise / flow.scale, samples.shape),
-    )
+    if condition is None:
+        condition = np.zeros((len(samples), 0), samples.dtype)
+    else:
+        condition = _standardised(condition, flow.condition_shift, flow.condition_scale)
+    blur = np.broadcast_to(noise / np.asarray(flow.scale), samples.shape).astype(samples.dtype)
+    data = [np.asarray(part)[order] for part in (samples, condition, blur)]
     # A larger validation set costs little and makes the choice of the best parameters less noisy.
     repeats = max(1, 4096 // cut)
-    return (
-        jax.tree.map(lambda leaf: leaf[order[cut:]], data),
-        jax.tree.map(lambda leaf: jnp.tile(leaf[order[:cut]], (repeats, 1)), data),
-    )
+    training, validation = (part[cut:] for part in data), (np.tile(part[:cut], (repeats, 1)) for part in data)
+    return tuple(map(jnp.asarray, training)), tuple(map(jnp.asarray, validation))
 
 
 def flow_matching_loss(network: eqx.nn.MLP, batch: tuple, key: PRNGKeyArray) -> Float[Array, ""]:

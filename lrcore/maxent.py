@@ -22,6 +22,8 @@ from .steps import Steps, given
 
 # States, the first number that is enough, that may stand for ten times as many steps in the sum over them.
 _KEPT = (300, 2000)
+# Neurons on which that sum is tried.
+_TEST = 300
 # A new population whose drift is expected to be this far off, relative to the drift, is warned of.
 _OFF = 0.5
 
@@ -277,13 +279,13 @@ def fit(
     if ridge is not None:
         found = evidence.of_ridge(modes, ridge)
     else:
-        found = evidence.fit(modes, whitening(embedding))
+        found = evidence.fit(modes, whitening(embedding), quick=True)
         residual = steps.y - along(_neurons(found, modes) / n)
         modes = modes.counted(_independent(residual, steps))
         noise = np.cov(residual.T).reshape(2 * found.gauge.shape[:1])
         # The covariances of n given e and of noise decide the coordinates, and are found in some: twice over.
-        for _ in range(2):
-            found = evidence.fit(modes, *evidence.coordinates(found, modes, noise))
+        for last in (False, True):
+            found = evidence.fit(modes, *evidence.coordinates(found, modes, noise), quick=not last)
     back = np.linalg.inv(found.gauge).T
     # w = X V (law / lambda) / sqrt(N), with the eigenvalue of all steps, of which `modes` counts some.
     share = modes.steps / len(steps)
@@ -338,18 +340,18 @@ def _kept(steps: Steps, weights, n, embedding: Embedding, activation) -> tuple[n
     whole = (steps.z, steps.u, weights)
     if len(steps) < 10 * _KEPT[-1]:
         return whole
-    # Neurons as recorded, and others half as far again from their mean; the last 500 are a test.
+    # Neurons as recorded, and others half as far again from their mean; the last are a test.
     e, rng = np.asarray(embedding.array, float), np.random.default_rng(0)
     spread = symmetric_root(np.cov(e.T).reshape(2 * e.shape[1:]))
     for count in _KEPT:
         z, u = _apart(steps, count)
-        beyond = e.mean(axis=0) + 1.5 * rng.normal(size=(max(count, 1000) + 500, e.shape[1])) @ spread
+        beyond = e.mean(axis=0) + 1.5 * rng.normal(size=(max(count, 600) + _TEST, e.shape[1])) @ spread
         target = np.concatenate([n, np.asarray(_sum(beyond, *whole, embedding, activation))])
         bias, at = embedding.d is not None, np.concatenate([e, beyond])
         x = np.asarray(rates(at, z, u, bias=bias, activation=activation))
-        values, vectors = np.linalg.eigh(x[:, :-500] @ x[:, :-500].T)
-        along = vectors.T @ (x[:, :-500] @ target[:-500]) / (values + 1e-14 * values[-1])[:, None]
-        off = x[:, -500:].T @ (vectors @ along) - target[-500:]
+        values, vectors = np.linalg.eigh(x[:, :-_TEST] @ x[:, :-_TEST].T)
+        along = vectors.T @ (x[:, :-_TEST] @ target[:-_TEST]) / (values + 1e-14 * values[-1])[:, None]
+        off = x[:, -_TEST:].T @ (vectors @ along) - target[-_TEST:]
         off = np.sqrt(np.mean(off**2) / np.mean(target**2)) if target.any() else 0.0
         if off <= 1e-4:
             return z, u, vectors @ along

@@ -11,9 +11,8 @@ import jax.random as jr
 import numpy as np
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
-from threadpoolctl import threadpool_limits
 
-from . import checks, optimize, tails
+from . import checks, optimize, tails, threads
 from .checks import ArrayLike, floats
 from .flow import Flow, flow_matching_loss
 from .module import Module
@@ -107,8 +106,8 @@ class Population(Module):
 @jax.jit
 def _components(weights, base) -> tuple[Float[Array, "sample dim"], Int[Array, " sample"]]:
     """Of base points, the coordinates and the component."""
-    which = jnp.searchsorted(jnp.cumsum(weights)[:-1], jax.scipy.stats.norm.cdf(base[:, -1]))
-    return base[:, :-1], which
+    beyond = jax.scipy.stats.norm.cdf(base[:, -1:]) > jnp.cumsum(weights)[None, :-1]
+    return base[:, :-1], beyond.sum(axis=1)
 
 
 @jax.jit
@@ -131,8 +130,14 @@ def _mixture(weights, means, roots, y) -> Float[Array, " sample"]:
 
 def _of_flow(flow: Flow, mean, root, y) -> Float[Array, " sample"]:
     """Log-density at y (sample, dim) of mean + root x, with x from the flow."""
+    white, volume = _whitened(mean, root, y)
+    return flow.log_prob(white) - volume
+
+
+@jax.jit
+def _whitened(mean, root, y) -> tuple[Float[Array, "sample dim"], Float[Array, ""]]:
     white = jax.vmap(lambda y: jax.scipy.linalg.solve_triangular(root, y - mean, lower=True))(y)
-    return flow.log_prob(white) - jnp.log(jnp.diag(root)).sum()
+    return white, jnp.log(jnp.diag(root)).sum()
 
 
 def _pushed(flows: tuple[Flow, ...], which, y) -> Float[Array, "sample dim"]:
@@ -223,7 +228,8 @@ def fit(
         kind = "gaussian"
     fold_key, flow_key = jr.split(key)
     folds = min(max(round(1 / held_out), 2), n)
-    fold = np.asarray(jr.permutation(fold_key, n)) % folds
+    # In numpy, as jax would compile a permutation for every number of neurons.
+    fold = np.random.default_rng(np.asarray(jr.key_data(fold_key)).tolist()).permutation(n) % folds
     best, record = None, None
     if kind != "heavy":
         best, record = _light(x, kind, fold, noise, network, flow_key, **options)
@@ -242,7 +248,7 @@ def fit(
     return (best if kind == "best" else dataclasses.replace(best, scores={})), record
 
 
-@threadpool_limits.wrap(limits=1)  # mixtures of so few neurons: threads do little but wait for each other
+@threads.one("sklearn.mixture")
 def _light(x, kind: str, fold, noise: float, network: dict, key, **options: Any):
     """A density without heavy tails of the neurons (neuron, dim), with its scores, and its record."""
     n, folds = len(x), int(fold.max()) + 1
@@ -260,7 +266,7 @@ def _light(x, kind: str, fold, noise: float, network: dict, key, **options: Any)
             several = single if chosen is one else _model(seen, chosen.n_components, chosen.covariance_type)
             logs["gaussian"][fold == number] = single.score_samples(new)
             logs["mixture"][fold == number] = several.score_samples(new)
-            logs["flow"][fold == number] = _of_flow(*part, jnp.asarray(new, jnp.float32))
+            logs["flow"][fold == number] = _of_flow(*part, _single(new))
         share = _share(logs["flow"], logs["gaussian"])
         both = logs["flow"] + np.log1p(-share), logs["gaussian"] + np.log(share)
         logs["flow"] = np.logaddexp(*both)
@@ -275,7 +281,7 @@ def _light(x, kind: str, fold, noise: float, network: dict, key, **options: Any)
         mixture = map(jnp.concatenate, zip(*parts, strict=True))
     else:
         flow, kind = None, "gaussian" if len(mixture[0]) == 1 else "mixture"
-    shift, root = (jnp.asarray(part, jnp.float32) for part in (shift, root))
+    shift, root = map(_single, (shift, root))
     return Population(shift, root, flow, *mixture, scores, None, kind), record
 
 
@@ -393,7 +399,8 @@ def _likely(y, one):
 def _model(y, count: int, form: str):
     from sklearn.mixture import GaussianMixture
 
-    model = GaussianMixture(count, covariance_type=form, n_init=3, reg_covar=_LEAST, random_state=0)
+    starts = 3 if count > 1 else 1
+    model = GaussianMixture(count, covariance_type=form, n_init=starts, reg_covar=_LEAST, random_state=0)
     return model.fit(y)
 
 
@@ -401,8 +408,12 @@ def _gaussians(model) -> tuple[Array, Array, Array]:
     """Weights, means and roots of a mixture."""
     count, dim = model.means_.shape
     roots = np.broadcast_to(np.linalg.cholesky(model.covariances_), (count, dim, dim))
-    weights, means, roots = (jnp.asarray(part, jnp.float32) for part in (model.weights_, model.means_, roots))
-    return weights, means, roots
+    return _single(model.weights_), _single(model.means_), _single(roots)
+
+
+def _single(values) -> Array:
+    """In float32 already when jax gets them, which would compile the conversion for every shape."""
+    return jnp.asarray(np.asarray(values, np.float32))
 
 
 def _flows(y, fold, noise: float, network: dict, key, *, batch_size: int, **options: Any):
@@ -417,16 +428,16 @@ def _flows(y, fold, noise: float, network: dict, key, *, batch_size: int, **opti
     new = [part[fold == number] for number, part in enumerate(own)]
 
     def table(parts, rows):
-        x1 = jnp.asarray(np.stack([np.resize(part, (rows, dim)) for part in parts], axis=1), jnp.float32)
-        return x1, jnp.zeros((rows, folds, 0)), jnp.full_like(x1, noise)
+        x1 = _single(np.stack([np.resize(part, (rows, dim)) for part in parts], axis=1))
+        return x1, jnp.zeros((rows, folds, 0)), _single(np.full(x1.shape, noise))
 
     # Of few neurons a table of one size, whatever their number: what is compiled for it serves again.
     rows = max(map(len, seen))
     rows = _ROWS if 10 * rows <= _ROWS else rows
     network_key, train_key = jr.split(key)
-    flows = [Flow(dim, **network, key=key) for key in jr.split(network_key, folds)]
+    flows = _untrained(dim, network, network_key, folds)
     record = optimize.fit(
-        jax.tree.map(_stacked, *(flow.network for flow in flows)),
+        flows.network,
         _flows_loss,
         table(seen, rows),
         key=train_key,
@@ -434,18 +445,21 @@ def _flows(y, fold, noise: float, network: dict, key, *, batch_size: int, **opti
         batch_size=max(batch_size // folds, 1),
         **options,
     )
-    networks = [
-        jax.tree.map(lambda leaf, i=i: leaf[i] if eqx.is_array(leaf) else leaf, record.model)
+    trained, others = eqx.partition(eqx.tree_at(lambda flow: flow.network, flows, record.model), eqx.is_array)
+    trained = jax.tree.map(np.asarray, trained)
+    flows = tuple(
+        eqx.combine(jax.tree.map(lambda leaf, i=i: jnp.asarray(leaf[i]), trained), others)
         for i in range(folds)
-    ]
-    record = eqx.tree_at(lambda record: record.model, record, networks)
-    flows = tuple(eqx.tree_at(lambda flow: flow.network, *pair) for pair in zip(flows, networks, strict=True))
-    means, roots = (jnp.asarray(np.stack(part), jnp.float32) for part in zip(*white, strict=True))
+    )
+    record = eqx.tree_at(lambda record: record.model, record, [flow.network for flow in flows])
+    means, roots = (_single(np.stack(part)) for part in zip(*white, strict=True))
     return (flows, means, roots), record
 
 
-def _stacked(*leaves):
-    return jnp.stack(leaves) if eqx.is_array(leaves[0]) else leaves[0]
+@eqx.filter_jit
+def _untrained(dim: int, network: dict, key, folds: int) -> Flow:
+    """As many flows as there are folds, stacked."""
+    return eqx.filter_vmap(lambda key: Flow(dim, **network, key=key))(jr.split(key, folds))
 
 
 def _flows_loss(networks, batch: tuple, key: PRNGKeyArray) -> Float[Array, ""]:

@@ -108,7 +108,7 @@ class Tails(Module):
     @property
     def heavy(self) -> bool:
         """Whether some coordinate has fewer than 20 degrees, beyond two standard errors."""
-        return bool((self.shape - 2 * self.error > _MATTERS).any())
+        return bool((np.asarray(self.shape) - 2 * np.asarray(self.error) > _MATTERS).any())
 
     def index(self) -> TailIndex:
         r"""$\nu$ of each side and coordinate (2, dim), with the 95 % interval of $1/\nu$ turned over."""
