@@ -28,8 +28,14 @@ def floats(value) -> Array:
     """
     # Too large for float32 is infinite there, which `finite` has words for.
     with np.errstate(over="ignore"):
-        value = jnp.asarray(value)
+        # An array of numpy is only moved, where `asarray` would compile something for every shape.
+        value = jax.device_put(value) if isinstance(value, np.ndarray) else jnp.asarray(value)
     return value if jnp.issubdtype(value.dtype, jnp.floating) else value.astype(jnp.result_type(float))
+
+
+def float32(values) -> Array:
+    """To a jax array of float32, converted by numpy: jax would compile the conversion for every shape."""
+    return jax.device_put(np.asarray(values, np.float32))
 
 
 def x64() -> AbstractContextManager:

@@ -134,7 +134,7 @@ class Connector(ConnectivityDistribution):
         files = [None, None]
         if checkpoint is not None:
             files = [f"{os.fspath(checkpoint)}.{part}" for part in ("embedding", "conditional")]
-        embedding_key, draw_key, conditional_key = jr.split(key, 3)
+        embedding_key, draw_key, conditional_key = (jr.fold_in(key, part) for part in range(3))
         found, record = population.fit(
             np.asarray(embedding.array)[:, varying],
             key=embedding_key,
@@ -407,4 +407,4 @@ def _base(key: PRNGKeyArray, n: int, dim: int, independent: bool) -> Float[Array
     from scipy.stats import norm
 
     uniform = sobol(np.random.default_rng(np.asarray(jr.key_data(key)).tolist()), n, dim)
-    return jnp.asarray(norm.ppf(np.clip(uniform, 1e-7, 1 - 1e-7)).astype(np.float32))
+    return floats(norm.ppf(np.clip(uniform, 1e-7, 1 - 1e-7)))

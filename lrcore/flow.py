@@ -57,8 +57,11 @@ class Flow(Module):
         dim, condition_dim = checks.count("dim", dim), checks.count("condition_dim", condition_dim, least=0)
         width, depth = checks.count("width", width), checks.count("depth", depth)
         self.network = mlp(dim + condition_dim + 1 + 2 * _WAVES, dim, width, depth, key)
-        self.shift, self.scale = jnp.zeros(dim), jnp.ones(dim)
-        self.condition_shift, self.condition_scale = jnp.zeros(condition_dim), jnp.ones(condition_dim)
+        self.shift, self.scale = floats(np.zeros(dim)), floats(np.ones(dim))
+        self.condition_shift, self.condition_scale = (
+            floats(np.zeros(condition_dim)),
+            floats(np.ones(condition_dim)),
+        )
 
     def __repr__(self) -> str:
         given = f" given {self.condition_dim}" if self.condition_dim else ""
@@ -118,7 +121,7 @@ class Flow(Module):
         if self.condition_dim == 0:
             if condition is not None:
                 raise ValueError("condition: expected none for an unconditional flow")
-            return jnp.zeros((n, 0))
+            return floats(np.zeros((n, 0)))
         if condition is None:
             raise ValueError(
                 f"condition: expected (sample, {self.condition_dim}) for a conditional flow, got None"
@@ -186,7 +189,7 @@ class Flow(Module):
             )
             checks.finite("condition", condition)
             condition_dim = condition.shape[1]
-        network_key, split_key, train_key = jr.split(key, 3)
+        network_key, split_key, train_key = (jr.fold_in(key, part) for part in range(3))
         flow = cls(dim, condition_dim, width=width, depth=depth, key=network_key)
         flow = eqx.tree_at(
             lambda f: (f.shift, f.scale, f.condition_shift, f.condition_scale),
@@ -254,7 +257,7 @@ def _standard(name: str, x, noise: float = 0.0) -> tuple[Array, Array]:
             )
     if name == "samples" and not noise:
         _independent(values[inside], shift, scale)
-    return jnp.asarray(shift, x.dtype), jnp.asarray(scale, x.dtype)
+    return floats(shift.astype(x.dtype)), floats(scale.astype(x.dtype))
 
 
 @jax.jit
@@ -297,7 +300,7 @@ def _parts(flow: Flow, samples, condition, noise: float, key, cut: int) -> tuple
     # A larger validation set costs little and makes the choice of the best parameters less noisy.
     repeats = max(1, 4096 // cut)
     training, validation = (part[cut:] for part in data), (np.tile(part[:cut], (repeats, 1)) for part in data)
-    return tuple(map(jnp.asarray, training)), tuple(map(jnp.asarray, validation))
+    return tuple(map(floats, training)), tuple(map(floats, validation))
 
 
 def flow_matching_loss(network: eqx.nn.MLP, batch: tuple, key: PRNGKeyArray) -> Float[Array, ""]:
@@ -363,7 +366,7 @@ def _in_blocks(
             f"flow: expected its differential equation to be solvable, got no solution for {lost} of {n} "
             "samples: were the parameters trained to the end, are the samples within the data's range?"
         )
-    return jnp.asarray(found)
+    return floats(found)
 
 
 @eqx.filter_jit

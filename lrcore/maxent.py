@@ -320,10 +320,11 @@ def _carried(modes: Modes, prior, noise, drift) -> float:
 
 def _sum(e, z, u, w, embedding: Embedding, activation):
     r"""$\sum_tw_t\,\phi(m\cdot z_t+b\cdot u_t+d)$ at embeddings e (neuron, embedding)."""
-    phi, bias, total = resolve(activation), embedding.d is not None, 0.0
+    phi, bias, total = resolve(activation), embedding.d is not None, None
     with contextlib.nullcontext() if checks.is_traced(e) else x64():
         for block in blocks(z, u, w):
-            total = total + _represent(e, *block, bias, phi)
+            part = _represent(e, *block, bias, phi)
+            total = part if total is None else total + part
     return total
 
 

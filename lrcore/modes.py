@@ -5,14 +5,13 @@ from collections.abc import Iterator, Sequence
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 from tqdm import tqdm
 
 from .activation import Activation, resolve
-from .checks import x64
+from .checks import floats, x64
 from .network import Embedding, population_rates
 from .steps import Steps
 
@@ -77,7 +76,7 @@ def blocks(*arrays, size: int = _BLOCK) -> Iterator[tuple]:
 def rates(e, z, u, *, bias: bool, activation: Activation) -> Float[Array, "step neuron"]:
     """phi(h) of neurons (neuron, embedding) at some steps, in float64."""
     with x64():
-        parts = (jnp.asarray(np.asarray(part, float)) for part in (e, z, u))
+        parts = (floats(np.asarray(part, float)) for part in (e, z, u))
         return _rates(*parts, bias, resolve(activation))
 
 

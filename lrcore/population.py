@@ -13,7 +13,7 @@ from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from . import checks, optimize, tails, threads
-from .checks import ArrayLike, floats
+from .checks import ArrayLike, float32, floats
 from .flow import Flow, flow_matching_loss
 from .module import Module
 from .optimize import Fit
@@ -226,7 +226,7 @@ def fit(
             stacklevel=2,
         )
         kind = "gaussian"
-    fold_key, flow_key = jr.split(key)
+    fold_key, flow_key = (jr.fold_in(key, part) for part in range(2))
     folds = min(max(round(1 / held_out), 2), n)
     # In numpy, as jax would compile a permutation for every number of neurons.
     fold = np.random.default_rng(np.asarray(jr.key_data(fold_key)).tolist()).permutation(n) % folds
@@ -266,7 +266,7 @@ def _light(x, kind: str, fold, noise: float, network: dict, key, **options: Any)
             several = single if chosen is one else _model(seen, chosen.n_components, chosen.covariance_type)
             logs["gaussian"][fold == number] = single.score_samples(new)
             logs["mixture"][fold == number] = several.score_samples(new)
-            logs["flow"][fold == number] = _of_flow(*part, _single(new))
+            logs["flow"][fold == number] = _of_flow(*part, float32(new))
         share = _share(logs["flow"], logs["gaussian"])
         both = logs["flow"] + np.log1p(-share), logs["gaussian"] + np.log(share)
         logs["flow"] = np.logaddexp(*both)
@@ -277,11 +277,11 @@ def _light(x, kind: str, fold, noise: float, network: dict, key, **options: Any)
             kind = max(logs, key=lambda name: round(float(logs[name].mean()), 2))
     mixture = _gaussians(chosen if kind == "mixture" else one)
     if kind == "flow":
-        parts = (jnp.full(folds, (1 - share) / folds), means, roots), (share * mixture[0], *mixture[1:])
-        mixture = map(jnp.concatenate, zip(*parts, strict=True))
+        parts = (np.full(folds, (1 - share) / folds), means, roots), (share * mixture[0], *mixture[1:])
+        mixture = map(np.concatenate, zip(*parts, strict=True))
     else:
         flow, kind = None, "gaussian" if len(mixture[0]) == 1 else "mixture"
-    shift, root = map(_single, (shift, root))
+    shift, root, *mixture = map(float32, (shift, root, *mixture))
     return Population(shift, root, flow, *mixture, scores, None, kind), record
 
 
@@ -404,16 +404,11 @@ def _model(y, count: int, form: str):
     return model.fit(y)
 
 
-def _gaussians(model) -> tuple[Array, Array, Array]:
+def _gaussians(model) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Weights, means and roots of a mixture."""
     count, dim = model.means_.shape
     roots = np.broadcast_to(np.linalg.cholesky(model.covariances_), (count, dim, dim))
-    return _single(model.weights_), _single(model.means_), _single(roots)
-
-
-def _single(values) -> Array:
-    """In float32 already when jax gets them, which would compile the conversion for every shape."""
-    return jnp.asarray(np.asarray(values, np.float32))
+    return model.weights_, model.means_, roots
 
 
 def _flows(y, fold, noise: float, network: dict, key, *, batch_size: int, **options: Any):
@@ -428,16 +423,16 @@ def _flows(y, fold, noise: float, network: dict, key, *, batch_size: int, **opti
     new = [part[fold == number] for number, part in enumerate(own)]
 
     def table(parts, rows):
-        x1 = _single(np.stack([np.resize(part, (rows, dim)) for part in parts], axis=1))
-        return x1, jnp.zeros((rows, folds, 0)), _single(np.full(x1.shape, noise))
+        x1 = float32(np.stack([np.resize(part, (rows, dim)) for part in parts], axis=1))
+        return x1, float32(np.zeros((rows, folds, 0))), float32(np.full(x1.shape, noise))
 
     # Of few neurons a table of one size, whatever their number: what is compiled for it serves again.
     rows = max(map(len, seen))
     rows = _ROWS if 10 * rows <= _ROWS else rows
-    network_key, train_key = jr.split(key)
-    flows = _untrained(dim, network, network_key, folds)
+    network_key, train_key = (jr.fold_in(key, part) for part in range(2))
+    flows = [Flow(dim, **network, key=jr.fold_in(network_key, number)) for number in range(folds)]
     record = optimize.fit(
-        flows.network,
+        jax.tree.map(_stacked, *(flow.network for flow in flows)),
         _flows_loss,
         table(seen, rows),
         key=train_key,
@@ -445,21 +440,20 @@ def _flows(y, fold, noise: float, network: dict, key, *, batch_size: int, **opti
         batch_size=max(batch_size // folds, 1),
         **options,
     )
-    trained, others = eqx.partition(eqx.tree_at(lambda flow: flow.network, flows, record.model), eqx.is_array)
-    trained = jax.tree.map(np.asarray, trained)
-    flows = tuple(
-        eqx.combine(jax.tree.map(lambda leaf, i=i: jnp.asarray(leaf[i]), trained), others)
+    stacked = jax.tree.map(lambda leaf: np.asarray(leaf) if eqx.is_array(leaf) else leaf, record.model)
+    networks = [
+        jax.tree.map(lambda leaf, i=i: floats(leaf[i]) if eqx.is_array_like(leaf) else leaf, stacked)
         for i in range(folds)
-    )
-    record = eqx.tree_at(lambda record: record.model, record, [flow.network for flow in flows])
-    means, roots = (_single(np.stack(part)) for part in zip(*white, strict=True))
+    ]
+    record = eqx.tree_at(lambda record: record.model, record, networks)
+    flows = tuple(eqx.tree_at(lambda flow: flow.network, *pair) for pair in zip(flows, networks, strict=True))
+    means, roots = (np.stack(part).astype(np.float32) for part in zip(*white, strict=True))
     return (flows, means, roots), record
 
 
-@eqx.filter_jit
-def _untrained(dim: int, network: dict, key, folds: int) -> Flow:
-    """As many flows as there are folds, stacked."""
-    return eqx.filter_vmap(lambda key: Flow(dim, **network, key=key))(jr.split(key, folds))
+def _stacked(*leaves):
+    # In numpy, and below: jax would compile each stack and each cut.
+    return floats(np.stack(leaves)) if eqx.is_array(leaves[0]) else leaves[0]
 
 
 def _flows_loss(networks, batch: tuple, key: PRNGKeyArray) -> Float[Array, ""]:

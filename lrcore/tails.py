@@ -11,7 +11,7 @@ from jax.scipy.stats import norm
 from jaxtyping import Array, Float
 
 from . import checks
-from .checks import ArrayLike, floats
+from .checks import ArrayLike, float32, floats
 from .distributions import GaussianMixture
 from .module import Module
 from .network import LowRankNetwork, states
@@ -150,7 +150,7 @@ def fit(samples: ArrayLike) -> Tails:
     centre = np.median(x, axis=0)
     sides = [[_side(sign * (column - c)) for column, c in zip(x.T, centre, strict=True)] for sign in (-1, 1)]
     scale, shape, error = np.moveaxis(np.array(sides), -1, 0)
-    return Tails(*(jnp.asarray(part, jnp.float32) for part in (centre, scale, shape, error)))
+    return Tails(*map(float32, (centre, scale, shape, error)))
 
 
 class Required(NamedTuple):
@@ -263,7 +263,7 @@ def _in_blocks(solve, tails: Tails, x):
     padded = np.pad(np.asarray(x), ((0, -len(x) % _BLOCK), (0, 0)), mode="edge")
     blocks = [solve(tails, padded[i : i + _BLOCK]) for i in range(0, len(padded), _BLOCK)]
     # In numpy: what jax cuts and joins, it compiles for every n.
-    return jax.tree.map(lambda *parts: jnp.asarray(np.concatenate(parts)[: len(x)]), *blocks)
+    return jax.tree.map(lambda *parts: floats(np.concatenate(parts)[: len(x)]), *blocks)
 
 
 @eqx.filter_jit

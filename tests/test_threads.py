@@ -22,7 +22,6 @@ assert after.keys() == limited.keys() and max(after.values()) == 2, after
 
 
 def test_libraries_that_a_function_loads_are_limited_too():
-
     env = os.environ | {"OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"}
     done = subprocess.run([sys.executable, "-c", IN_A_FRESH_PROCESS], env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
