@@ -6,6 +6,7 @@ import importlib
 import io
 import json
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,7 @@ def _digest(content: io.BytesIO) -> bytes:
 def write_whole(path: str | os.PathLike, write: Callable) -> None:
     """Write a file whole or not at all: to a neighbour first, which then takes its place."""
     path = Path(path)
-    neighbour = path.with_name(f"{path.name}.{os.getpid()}.part")
+    neighbour = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.part")
     try:
         with open(neighbour, "wb") as file:
             write(file)
