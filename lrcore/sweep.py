@@ -18,7 +18,7 @@ import time
 import traceback
 import types
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,7 @@ class Sweep(eqx.Module):
 
 def sweep(
     fit: Callable,
-    jobs: Mapping[str, Sequence] | Sequence[Mapping[str, Any]],
+    jobs: Any,
     *,
     executor: Any = None,
     folder: str | os.PathLike,
@@ -99,7 +99,8 @@ def sweep(
       processor. All of its workers must see the folder.
     - `folder`: a new one, or that of the same `fit`; further jobs may be added to it. What `fit` calls, and
       what is in the files, is not looked at: for results of other code or data name a new one.
-    - `tries`: how often a job is begun whose workers are killed.
+    - `tries`: how often a job is begun whose workers are killed; Dask counts them itself, up to its setting
+      `distributed.scheduler.allowed-failures`.
     - `progress`: show a bar.
 
     **Returns** a `Sweep`; warns where jobs failed, and where `fit` was rewritten since results were made.
@@ -240,7 +241,8 @@ def _run_all(fit, jobs: dict, executor, folder: Path, tries: int, bar: tqdm) -> 
         bar.update()
 
     def try_again(name, error, blamed=True):
-        lost[name] += blamed
+        # Dask has begun it several times before it says so.
+        lost[name] += tries if type(error).__name__ == "KilledWorker" else blamed
         if _done(folder, name):
             ended(name)
         elif lost[name] < tries:
@@ -268,8 +270,8 @@ def _run_all(fit, jobs: dict, executor, folder: Path, tries: int, bar: tqdm) -> 
                 refused = error
                 if not running:
                     raise RuntimeError(
-                        f"executor: expected one that takes jobs, got {type(error).__name__}: {error} What "
-                        f"is done is kept in {folder}: call again with another one"
+                        f"executor: expected one that takes jobs, got {type(error).__name__}: {error}: what "
+                        f"is done is kept in {folder}; call again with one that does"
                     ) from error
             done = [task for task in running if task.done()]
             for task in done:
@@ -343,7 +345,7 @@ def _named(jobs) -> dict[str, dict[str, Any]]:
     if not all(isinstance(job, Mapping) for job in listed):
         raise TypeError(
             'jobs: expected values by name, {"session": paths, "rank": (1, 2)}, or a list of dicts, got '
-            f"{type(jobs).__name__}"
+            f"{jobs!r:.60}"
         )
     listed = [dict(job) for job in listed]
     if wrong := [axis for job in listed for axis in job if axis == "key" or not isinstance(axis, str)]:
