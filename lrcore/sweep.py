@@ -206,18 +206,18 @@ def _run(fit, name: str, job: dict, folder: Path, wide: bool, begun: int) -> str
 _SPAWN = multiprocessing.get_context("spawn")
 
 
-def _pool(workers: int, begun, fit) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(workers, mp_context=_SPAWN, initializer=_begin, initargs=(begun, fit))
+def _pool(workers: int, *given) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(workers, mp_context=_SPAWN, initializer=_begin, initargs=given)
 
 
-def _begin(begun, fit) -> None:
-    """Say that a worker has begun, which it has not where it does not find `fit`, and end it with its parent:
-    it would wait for ever for a sweep that was killed.
+def _begin(begun, ended, fit) -> None:
+    """Say that a worker has begun, which it has not where it does not find `fit`, and end it with the sweep:
+    it would wait for ever for one that was killed, and compiled code hears of no interrupt.
     """
     begun.set()
     parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+    for wait in (parent.join, ended.wait) if parent is not None else ():
+        threading.Thread(target=lambda wait=wait: (wait(), os._exit(1)), daemon=True).start()
 
 
 # --- what runs here
@@ -230,8 +230,9 @@ def _run_all(fit, jobs: dict, executor, folder: Path, tries: int, bar: tqdm) -> 
     waiting, running, failed = collections.deque(jobs), {}, {}
     lost, suspects = collections.Counter(), set()
     # Its processes begin when there is something for them.
-    begun = _SPAWN.Event()
-    pool = _pool(workers, begun, fit) if own else executor
+    begun, interrupted = _SPAWN.Event(), _SPAWN.Event()
+    given = workers, begun, interrupted, fit
+    pool = _pool(*given) if own else executor
     refused, wide = None, jnp.result_type(float) == np.float64
 
     def ended(name, said=""):
@@ -301,12 +302,15 @@ def _run_all(fit, jobs: dict, executor, folder: Path, tries: int, bar: tqdm) -> 
             if broken:
                 pool.shutdown()
                 killed += running.values()
-                pool, running = _pool(workers, begun, fit), {}
+                pool, running = _pool(*given), {}
                 suspects.update(killed)
                 for name in killed:
                     try_again(name, broken, blamed=len(killed) == 1)
             elif not done:
                 time.sleep(PAUSE)
+    except KeyboardInterrupt:
+        interrupted.set()
+        raise
     finally:
         for task in running:
             task.cancel()

@@ -261,16 +261,33 @@ def test_killed_workers(tmp_path, monkeypatch):
     assert values(here) == values(found)
 
 
-def test_a_killed_sweep_goes_on(tmp_path):
-    out, jobs = tmp_path / "out", {"seed": [0, 1, "waits", 2], "folder": [str(tmp_path)]}
-    # One worker, so that jobs begin one after the other.
+def elsewhere(jobs, out):
+    """A sweep in a process of its own, of one worker, so that jobs begin one after the other."""
     code = (
         "import lrcore as lr, sys, test_sweep\n"
         "sys.modules['lrcore.sweep']._processors = lambda: 1\n"
         f"lr.sweep(test_sweep.draw, {jobs!r}, folder={str(out)!r}, progress=False)"
     )
     paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
-    killed = subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": paths})
+    return subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": paths})
+
+
+def test_an_interrupt_ends_a_job_that_hears_of_none(tmp_path):
+    interrupted = elsewhere({"seed": [0, "waits"], "folder": [str(tmp_path)]}, tmp_path / "out")
+    wait_for(lambda: begun(tmp_path, "waits"))
+    # To the sweep alone; and once more, for who is impatient.
+    for _ in range(2):
+        interrupted.send_signal(signal.SIGINT)
+        time.sleep(0.2)
+    interrupted.wait(60)
+    worker = int((tmp_path / "waits.begun").read_text())
+    wait_for(lambda: not Path(f"/proc/{worker}").exists())
+    assert len(left(tmp_path / "out")) == 1
+
+
+def test_a_killed_sweep_goes_on(tmp_path):
+    out, jobs = tmp_path / "out", {"seed": [0, 1, "waits", 2], "folder": [str(tmp_path)]}
+    killed = elsewhere(jobs, out)
     wait_for(lambda: begun(tmp_path, "waits"))
     with pytest.raises(RuntimeError, match="^folder: expected one in which no sweep is at work"):
         run(jobs, out, draw)
