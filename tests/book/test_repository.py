@@ -146,5 +146,5 @@ def test_a_benchmark_names_the_packages_that_it_lacks(tmp_path):
     command = [sys._base_executable, "-S", str(ROOT / "benchmarks" / "bench.py"), "gpu"]
     environment = {"PATH": os.environ["PATH"], "OUT": str(tmp_path / "out")}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert "expected a Python that has numpy, scipy, sklearn, " in done.stderr
+    assert "expected a Python that has numpy, scipy, sklearn, jax, " in done.stderr
     assert len(done.stderr.splitlines()) == 1 and not (tmp_path / "out").exists()
