@@ -403,7 +403,8 @@ def _mark(fit, executor) -> dict[str, str]:
     # A script is called the same by those who import it.
     name = f"{_script() if named.__module__ == '__main__' else named.__module__}.{named.__qualname__}"
     function = inspect.unwrap(getattr(inner, "__func__", inner if named is inner else named.__call__))
-    options += map(_digest, filter(None, (getattr(function, "__defaults__", ()), _closure(function))))
+    held = [inner.__self__] if inspect.ismethod(inner) else []
+    options += map(_digest, filter(None, (held, getattr(function, "__defaults__", ()), _closure(function))))
     if named is not inner:
         options.append(inner)
     try:

@@ -52,6 +52,14 @@ def width(seed, key):
     return jr.normal(key).dtype.name
 
 
+class Shift:
+    def __init__(self, shift):
+        self.shift = shift
+
+    def of(self, seed, key):
+        return seed + self.shift
+
+
 def shifted(shift):
     """A function that has its option from the one that it is defined in."""
 
@@ -448,6 +456,9 @@ def test_functions_of_one_name(tmp_path):
     assert run(jobs, tmp_path / "a", shifted(1))["seed=0"]["value"] == 1
     with pytest.raises(ValueError, match="^folder: .* with other options"):
         run(jobs, tmp_path / "a", shifted(2))
+    run(jobs, tmp_path / "d", Shift(1).of)
+    with pytest.raises(ValueError, match="^folder: .*Shift.of with other options"):
+        run(jobs, tmp_path / "d", Shift(2).of)
     kept = lambda seed, key: {"value": key_of("a") is None}  # noqa: E731
     run(jobs, tmp_path / "b", kept)
     with pytest.warns(UserWarning, match="^fit: expected the code that made the 1 results in .*, got an"):
