@@ -97,13 +97,14 @@ def sweep(
     - `executor`: anything with the `submit` of a `concurrent.futures.Executor`: a pool of one's own, Dask's
       `Client.get_executor()`, `submitit.AutoExecutor` for SLURM. By default a new process for every
       processor. All of its workers must see the folder.
-    - `folder`: a new one, or that of the same `fit`; further jobs may be added to it. What `fit` calls, and
-      what is in the files, is not looked at: for results of other code or data name a new one.
+    - `folder`: a new one, or that of the same `fit`; further jobs may be added to it. For results of other
+      code or data name a new one: what `fit` calls is not looked at, nor what is in files of the same size.
     - `tries`: how often a job is begun whose workers are killed; Dask counts them itself, up to its setting
       `distributed.scheduler.allowed-failures`.
     - `progress`: show a bar.
 
-    **Returns** a `Sweep`; warns where jobs failed, and where `fit` was rewritten since results were made.
+    **Returns** a `Sweep`; warns where jobs failed, and where `fit` was rewritten or a file has another size
+    since results were made.
 
     **Raises** before anything runs: `ValueError` for a folder of another sweep, paths that are no files and
     jobs of one name, and a pool of forked processes; `TypeError` for jobs or an executor that are none, and
@@ -132,14 +133,11 @@ def sweep(
         )
     tries, named, mark = checks.count("tries", tries), _named(jobs), _mark(fit, executor)
     folder = Path(folder).expanduser().absolute()
-    with _locked(folder, mark) as rewritten:
+    with _locked(folder, mark) as kept:
         todo = [name for name in named if not _done(folder, name)]
-        if rewritten and len(todo) < len(named):
+        for said in _changed(folder, mark, kept, named, set(todo)):
             warnings.warn(
-                f"fit: expected the code that made the {len(named) - len(todo)} results in {folder}, got "
-                "another: they are kept; for new ones name another folder",
-                UserWarning,
-                stacklevel=2,
+                f"{said}: results are kept; for new ones name another folder", UserWarning, stacklevel=2
             )
         bar = tqdm(
             total=len(named), initial=len(named) - len(todo), desc="jobs", disable=not progress, leave=False
@@ -461,12 +459,12 @@ def _content(code):
 
 @contextlib.contextmanager
 def _locked(folder: Path, mark: dict):
-    """The folder of this sweep, which no other works in meanwhile; whether the code is another than the one
-    that it was begun with. The lock ends with its process.
+    """The folder of this sweep, which no other works in meanwhile, and what it was begun with. The lock ends
+    with its process.
     """
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"folder: expected a folder, got a file: {folder}")
-    about, kept = folder / "sweep.json", mark
+    about, kept = folder / "sweep.json", dict(mark)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # What file systems and a killed sweep leave is no one's.
@@ -499,15 +497,33 @@ def _locked(folder: Path, mark: dict):
                     f"folder: expected that of a sweep of this {mark['fit']}, got {folder} of {kept['fit']}"
                     f"{' with other options' * (kept['fit'] == mark['fit'])}: name another"
                 )
-        else:
-            try:
-                write_whole(about, lambda file: file.write(json.dumps(mark).encode()))
-            except OSError as error:
-                raise _unwritten(folder, error.errno or 0, error.strerror or str(error)) from error
-        yield kept.get("python") == mark["python"] and kept["code"] != mark["code"]
+        yield kept
 
 
-def _read(about: Path) -> dict[str, str]:
+def _changed(folder: Path, mark: dict, kept: dict, jobs: dict, todo: set) -> Iterator[str]:
+    """What of the code and the files is another than it was for the results that are there."""
+    sizes = {
+        name: {axis: x.stat().st_size for axis, x in job.items() if isinstance(x, Path)}
+        for name, job in jobs.items()
+    }
+    before = kept.get("sizes", {})
+    if len(todo) < len(jobs) and kept.get("python") == mark["python"] and kept["code"] != mark["code"]:
+        yield f"fit: expected the code that made the {len(jobs) - len(todo)} results in {folder}, got another"
+    if others := [name for name in jobs if name not in todo and before.get(name, sizes[name]) != sizes[name]]:
+        yield (
+            f"jobs: expected the files that the results in {folder} are of, got others of the same name for "
+            f"{', '.join(others[:3])}{', ...' if len(others) > 3 else ''}"
+        )
+    now = kept | {"sizes": before | {name: sizes[name] for name in todo if sizes[name]}}
+    about = folder / "sweep.json"
+    try:
+        if now != kept or not about.exists():
+            write_whole(about, lambda file: file.write(json.dumps(now).encode()))
+    except OSError as error:
+        raise _unwritten(folder, error.errno or 0, error.strerror or str(error)) from error
+
+
+def _read(about: Path) -> dict[str, Any]:
     try:
         kept = json.loads(about.read_text())
         return kept | {"fit": kept["fit"], "sha256": kept["sha256"]}

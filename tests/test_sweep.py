@@ -469,6 +469,21 @@ def test_functions_of_one_name(tmp_path):
     assert len(run(jobs, tmp_path / "c", functools.partial(draw, folder=None, shift=1.0))) == 1
 
 
+def test_files_that_are_others_of_the_same_name(tmp_path):
+    for day, content in (("one", b"1"), ("two", b"22")):
+        (tmp_path / day).mkdir()
+        (tmp_path / day / "a.npz").write_bytes(content)
+    run({"file": [tmp_path / "one" / "a.npz"]}, tmp_path / "out", size)
+    with pytest.warns(
+        UserWarning, match="^jobs: expected the files that the results in .* for file=a.npz: r"
+    ):
+        found = run({"file": [tmp_path / "two" / "a.npz"]}, tmp_path / "out", size)
+    assert found["file=a.npz"] == 1
+    # A folder of recordings may be moved.
+    (tmp_path / "one").rename(tmp_path / "three")
+    assert len(run({"file": [tmp_path / "three" / "a.npz"]}, tmp_path / "out", size)) == 1
+
+
 def test_what_killed_sweeps_and_machines_leave(tmp_path):
     for name in (".DS_Store", "sweep.json.12.34.part"):
         (tmp_path / name).touch()
