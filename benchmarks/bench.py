@@ -1,8 +1,8 @@
 """What a user waits for: `make bench` writes book/results/benchmarks.json, which the book reads, and its
 table, benchmarks/table.md.
 
-    python benchmarks/bench.py              # the default device; --small: sizes that take a minute;
-                                            # EPOCHS=100: of the published code
+    python benchmarks/bench.py              # the default device; --small: sizes that take a minute, into
+                                            # _build/bench; EPOCHS=100: of the published code
     bash benchmarks/gpu.sh                  # GPU, CPU and every chapter on the GPU, in at most 8 minutes
     python benchmarks/bench.py add FILE     # what ran on another machine, into the same table
 
@@ -26,16 +26,21 @@ import time
 import types
 from pathlib import Path
 
-import others
+PACKAGES = "numpy scipy sklearn jax equinox diffrax optax optimistix lineax jaxtyping threadpoolctl"
+if missing := [name for name in PACKAGES.split() if importlib.util.find_spec(name) is None]:
+    sys.exit(f"{sys.executable}: expected a Python that has {', '.join(missing)}: name another by PYTHON=...")
+
+import others  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
-OUT = Path(os.environ.get("OUT", ROOT / "book" / "results"))
 SMALL = "--small" in sys.argv
+# Figures of a trial run are no figures: they stay out of the book.
+OUT = Path(os.environ.get("OUT", ROOT / "_build" / "bench" if SMALL else ROOT / "book" / "results"))
 # On a GPU: seconds of all parts together, and of the timings on each device; chapters get what is left.
 TOTAL, TIMINGS = 465, 130
 # By hand there is no hurry.
 PATIENCE = 3600
-AT_ONCE = 6  # chapters that run side by side
+AT_ONCE = min(6, os.cpu_count() or 1)  # chapters that run side by side
 # The longest first; what needs a package that is not there is left out by name.
 LONG = (
     "flow_matching",
@@ -46,7 +51,7 @@ LONG = (
     "requires",
     "latent_dynamics",
 )
-NEEDS = {"comparing": "ott"}
+NEEDS = {"comparing": ("ott",)}
 SUMMED, PLAIN = "rates X of the same and X^T X", "a plain product of such matrices"
 
 
@@ -295,9 +300,9 @@ def chapters(start: float) -> dict:
 
     def one(name):
         left = TOTAL - (time.perf_counter() - start)
-        need = NEEDS.get(name)
-        if need and importlib.util.find_spec(need) is None:
-            return {"ended": f"left out: it needs {need}", "seconds": 0.0}
+        for need in ("matplotlib", *NEEDS.get(name, ())):
+            if importlib.util.find_spec(need) is None:
+                return {"ended": f"left out: it needs {need}", "seconds": 0.0}
         if left < 10:
             return {"ended": "not reached in the time", "seconds": 0.0}
         _, ended, seconds = run(["chapter", f"book/{name}.ipynb"], left)
@@ -313,9 +318,36 @@ def keep(**found) -> None:
     file = OUT / "benchmarks.json"
     held = json.loads(file.read_text()) if file.exists() else {"command": "make bench"}
     held |= found
+    lines = table(held)
     file.write_text(json.dumps(held, indent=1) + "\n")
     where = ROOT / "benchmarks" if OUT == ROOT / "book" / "results" else OUT
-    (where / "table.md").write_text(table(held) + "\n")
+    (where / "table.md").write_text(lines + "\n")
+
+
+def added(file: str) -> dict:
+    """What ran on another machine; leaves with a line where the file is another or of a trial run."""
+    try:
+        found = json.loads(Path(file).read_text())
+        columns = {name: found[name] for name in ("gpu", "cpu") if name in found}
+        assert columns and found.keys() <= {"command", "gpu", "cpu", "others", "chapters"}
+        table(found)
+    except OSError as error:
+        sys.exit(f"{file}: expected a benchmarks.json, got {error.strerror}")
+    except (ValueError, KeyError, TypeError, AttributeError, AssertionError):
+        sys.exit(f"{file}: expected a benchmarks.json that benchmarks/bench.py wrote, got another file")
+    for name, column in columns.items():
+        if trial := tried(name, column):
+            sys.exit(f"{file}: expected figures to keep, got a column '{name}' that {trial}")
+    return found
+
+
+def tried(name: str, column: dict) -> str:
+    """Why a column is not one of the book's, if so."""
+    if not column.get("rows"):
+        return f"has no rows: {column.get('ended', '')}"
+    if column["small"]:
+        return "has SMALL SIZES, which say nothing"
+    return "was run on a machine WITHOUT A GPU" if name == "gpu" and "(cpu)" in column["device"] else ""
 
 
 def table(held: dict) -> str:
@@ -327,12 +359,14 @@ def table(held: dict) -> str:
         cells = [cell(column.get("rows", {}).get(what)) for column in columns.values()]
         lines.append(f"| {what} | {' | '.join(cells)} |")
     for name, column in columns.items():
-        if not column:
-            lines.append(f"\n{name.upper()}: not run yet.")
+        if not column.get("rows"):
+            why = f": {column['ended']}" if column.get("ended") else ""
+            lines.append(f"\n{name.upper()}: not run yet{why}.")
             continue
+        trial = tried(name, column)
         said = ", ".join(f"{key} {column[key]}" for key in ("cores", "load", "jax", "python", "date"))
-        small = " SMALL SIZES, which say nothing." * column["small"]
-        lines.append(f"\n{name.upper()}: {column['device']}; {said}.{small} {column['ended']}".rstrip())
+        words = f" A trial run: it {trial}." if trial else ""
+        lines.append(f"\n{name.upper()}: {column['device']}; {said}.{words} {column['ended']}".rstrip())
         if PLAIN in column["rows"]:
             plain, summed = (column["rows"][what]["again"] for what in (PLAIN, SUMMED))
             lines.append(f"A plain product takes {plain / summed:.0%} of the time of X^T X with its rates.")
@@ -345,7 +379,8 @@ def table(held: dict) -> str:
         lines += ["", others.table(held["others"])]
     if ran := held.get("chapters"):
         bad = {name: one["ended"] for name, one in ran.items() if one["ended"]}
-        lines.append(f"\nChapters on the GPU: {len(ran) - len(bad)} of {len(ran)} ran to their end.")
+        where = "on the GPU" if "(cpu)" not in columns["gpu"].get("device", "(cpu)") else "on the CPU"
+        lines.append(f"\nChapters {where}: {len(ran) - len(bad)} of {len(ran)} ran to their end.")
         lines += [f"- {name}: {why}" for name, why in bad.items()]
     return "\n".join(lines)
 
@@ -385,9 +420,11 @@ def main() -> None:
         keep(others=others.beside(small=SMALL, epochs=50, limit=40, fetch=False))
         keep(chapters=chapters(start))
     elif "add" in sys.argv:
-        keep(**json.loads(Path(sys.argv[-1]).read_text()))
+        keep(**added(sys.argv[-1]))
     else:
         found = timed("", PATIENCE) | {"profile": profiled()}
+        if not found["rows"]:
+            sys.exit(f"nothing was timed: {found['ended']}")
         keep(**{"cpu" if "(cpu)" in found.get("device", "(cpu)") else "gpu": found})
         epochs = int(os.environ.get("EPOCHS", others.EPOCHS))
         keep(others=others.beside(small=SMALL, epochs=epochs))

@@ -3,13 +3,13 @@
 #
 #     bash benchmarks/gpu.sh            # at most 8 minutes; --small: sizes for a trial run
 #
-# Runs as it is where Python has jax, equinox, diffrax, optax, optimistix, lineax, scikit-learn, scipy and
-# matplotlib; installs nothing, reads no data. A chapter that needs another package is left out by name.
-# Results stand in $OUT (_build/gpu) as soon as each is there. PYTHON names another interpreter. On a machine without a GPU both columns are the CPU's: a trial run.
+# Runs as it is where Python has jax, equinox, diffrax, optax, optimistix, lineax, scikit-learn and scipy;
+# installs nothing, reads no data. Chapters need matplotlib; what needs another package is left out by name.
+# Results stand in $OUT (_build/gpu) as soon as each is there. PYTHON names another interpreter. On a machine
+# without a GPU both columns are the CPU's: a trial run, which the table says and the book does not take.
 set -u
 cd "$(dirname "$0")/.."
 export OUT="${OUT:-$PWD/_build/gpu}"
-mkdir -p "$OUT"
 # Several processes share the card.
 export XLA_PYTHON_CLIENT_PREALLOCATE=false MPLBACKEND=Agg LRCORE_SCALE=smoke
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"

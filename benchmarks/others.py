@@ -166,6 +166,8 @@ def flowjax_density(folder: Path, small: bool, epochs: int) -> None:
 
 
 def published():
+    if not (PUBLISHED / "train.py").exists():
+        raise FileNotFoundError(f"their code could not be fetched from {ADDRESS}, nor is it in {PUBLISHED}")
     sys.path.insert(0, str(PUBLISHED))
     import train
 

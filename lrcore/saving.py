@@ -6,6 +6,7 @@ import importlib
 import io
 import json
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ def encoded(fitted: Any) -> bytes:
 
     **Raises** `ValueError` for what cannot be written.
     """
-    fitted = jax.tree.map(lambda leaf: leaf.item() if isinstance(leaf, np.generic) else leaf, fitted)
+    fitted = _plain(fitted)
     content = io.BytesIO()
     content.write(json.dumps(_described(fitted, "result")).encode() + b"\n")
     eqx.tree_serialise_leaves(content, fitted)
@@ -86,7 +87,7 @@ def _digest(content: io.BytesIO) -> bytes:
 def write_whole(path: str | os.PathLike, write: Callable) -> None:
     """Write a file whole or not at all: to a neighbour first, which then takes its place."""
     path = Path(path)
-    neighbour = path.with_name(f"{path.name}.{os.getpid()}.part")
+    neighbour = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.part")
     try:
         with open(neighbour, "wb") as file:
             write(file)
@@ -95,15 +96,33 @@ def write_whole(path: str | os.PathLike, write: Callable) -> None:
         neighbour.unlink(missing_ok=True)
 
 
+def _plain(fitted: Any) -> Any:
+    """With Python's numbers for numpy's, and plain dicts for other kinds, whose order is another."""
+
+    def one(x):
+        if isinstance(x, dict):
+            return {one(key): _plain(part) for key, part in x.items()}
+        return x.item() if isinstance(x, np.generic) else x
+
+    return jax.tree.map(one, fitted, is_leaf=lambda x: isinstance(x, dict))
+
+
 def _described(x: Any, name: str) -> Any:
     """What stands where in a tree, for JSON: a list `[kind, ...]`, or a number, a text or nothing itself."""
-    x = x.item() if isinstance(x, np.generic) else x
-    if x is None or isinstance(x, bool | int | float | str):
+    if x is None or isinstance(x, bool | float | str):
         return x
-    if isinstance(x, jax.Array | np.ndarray) and x.dtype != object:
+    # The integers that numpy has.
+    if isinstance(x, int) and -(2**63) <= x < 2**64:
+        return x
+    if _readable(x):
         return ["jax" if isinstance(x, jax.Array) else "numpy", list(x.shape), np.dtype(x.dtype).str]
     if type(x) in (tuple, list):
         return [type(x).__name__, [_described(part, name) for part in x]]
+    if isinstance(x, dict) and not all(isinstance(key, str) for key in x):
+        # JSON would make texts of numbers, which stand in another order.
+        if not all(isinstance(key, int | float) for key in x):
+            raise ValueError(f"{name}: expected texts or numbers as keys to save, got {list(x)[:5]}")
+        return ["pairs", [[key, _described(part, f"{name}[{key}]")] for key, part in x.items()]]
     if isinstance(x, dict):
         return ["dict", {key: _described(part, f"{name}['{key}']") for key, part in x.items()}]
     if isinstance(x, eqx.nn.MLP):
@@ -113,9 +132,19 @@ def _described(x: Any, name: str) -> Any:
         parts = {field: _described(getattr(x, field), field) for field in fields}
         return ["module", kind.__module__, kind.__name__, parts]
     what = "a function" if callable(x) else f"a {kind.__name__}"
+    if isinstance(x, jax.Array | np.ndarray):
+        what += f" of {x.dtype}"
     raise ValueError(
         f"{name}: expected a name or numbers to save, got {what}: fit with one of the named ones"
     )
+
+
+def _readable(x: Any) -> bool:
+    """Whether it is an array that comes back as it is from its numbers and the name of their type."""
+    if not isinstance(x, jax.Array | np.ndarray) or isinstance(x, np.ma.MaskedArray):
+        return False
+    kind = x.dtype
+    return isinstance(kind, np.dtype) and kind.kind != "O" and np.dtype(kind.str) == kind
 
 
 def _template(described: Any) -> Any:
@@ -129,6 +158,8 @@ def _template(described: Any) -> Any:
         return {"tuple": tuple, "list": list}[kind](map(_template, rest[0]))
     if kind == "dict":
         return {key: _template(part) for key, part in rest[0].items()}
+    if kind == "pairs":
+        return {key: _template(part) for key, part in rest[0]}
     if kind == "mlp":
         return mlp(*rest[0], jax.random.key(0))
     module, name, fields = rest

@@ -5,6 +5,7 @@ import contextlib
 import errno
 import functools
 import hashlib
+import inspect
 import itertools
 import json
 import multiprocessing
@@ -15,13 +16,15 @@ import sys
 import threading
 import time
 import traceback
+import types
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import equinox as eqx
+import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from jaxtyping import PRNGKeyArray
@@ -70,7 +73,7 @@ class Sweep(eqx.Module):
 
 def sweep(
     fit: Callable,
-    jobs: Mapping[str, Sequence] | Sequence[Mapping[str, Any]],
+    jobs: Any,
     *,
     executor: Any = None,
     folder: str | os.PathLike,
@@ -86,24 +89,28 @@ def sweep(
     **Arguments**
 
     - `fit`: a function of a module or script, or a `functools.partial` of one. It returns numbers, texts,
-      arrays, objects of lrcore, and lists and dicts of these: what `lr.load` can read.
+      arrays, objects of lrcore, and lists and dicts of these: what `lr.load` can read. It computes in float64
+      where jax does here.
     - `jobs`: `{"session": paths, "rank": (1, 2, 3)}`, for every combination, or a list of dicts, one a job.
       Values are texts, numbers or paths of files. A job is called by them, `session=a.mat,rank=1`, and its
       key is made from that name: results do not depend on the order, on other jobs or on the executor.
     - `executor`: anything with the `submit` of a `concurrent.futures.Executor`: a pool of one's own, Dask's
       `Client.get_executor()`, `submitit.AutoExecutor` for SLURM. By default a new process for every
       processor. All of its workers must see the folder.
-    - `folder`: a new one, or that of the same `fit`; further jobs may be added to it.
-    - `tries`: how often a job is begun whose workers are killed.
+    - `folder`: a new one, or that of the same `fit`; further jobs may be added to it. For results of other
+      code or data name a new one: what `fit` calls is not looked at, nor what is in files of the same size.
+    - `tries`: how often a job is begun whose workers are killed; Dask counts them itself, up to its setting
+      `distributed.scheduler.allowed-failures`.
     - `progress`: show a bar.
 
-    **Returns** a `Sweep`; warns where jobs failed.
+    **Returns** a `Sweep`; warns where jobs failed, and where `fit` was rewritten or a file has another size
+    since results were made.
 
     **Raises** before anything runs: `ValueError` for a folder of another sweep, paths that are no files and
-    jobs of one name; `TypeError` for an executor that is none, and a `fit` that cannot be sent to another
-    process; `RuntimeError` where another sweep is at work in the folder. Later: `OSError` for a full disk,
-    and `RuntimeError` for an executor that is broken, or a script without `if __name__ == "__main__":`; what
-    is done is kept.
+    jobs of one name, and a pool of forked processes; `TypeError` for jobs or an executor that are none, and
+    a `fit` that cannot be sent to another process; `RuntimeError` where another sweep is at work in the
+    folder. Later: `OSError` for a full disk or a folder that workers cannot write to, and `RuntimeError` for
+    an executor that is broken, or a script without `if __name__ == "__main__":`; what is done is kept.
 
     >>> import tempfile
     >>> from concurrent.futures import ThreadPoolExecutor
@@ -113,15 +120,25 @@ def sweep(
     ...     {name: round(float(found[name]), 3) for name in found}
     {'low=0.0,high=2.0': 1.462, 'low=1.0,high=2.0': 1.65}
     """
-    if executor is not None and not callable(getattr(executor, "submit", None)):
+    if isinstance(executor, type) or not (executor is None or callable(getattr(executor, "submit", None))):
         raise TypeError(
             "executor: expected a concurrent.futures.Executor, or None for a pool of processes, got "
             f"{executor!r}: for Dask give Client(...).get_executor(), for SLURM submitit.AutoExecutor(...)"
         )
+    context = getattr(executor, "_mp_context", None)
+    if isinstance(executor, ProcessPoolExecutor) and context and context.get_start_method() == "fork":
+        raise ValueError(
+            "executor: expected processes that are spawned, got a pool that forks, which hangs where jax has "
+            "threads: ProcessPoolExecutor(..., mp_context=multiprocessing.get_context('spawn'))"
+        )
     tries, named, mark = checks.count("tries", tries), _named(jobs), _mark(fit, executor)
-    folder = Path(folder).absolute()
-    with _locked(folder, mark):
-        todo = [name for name in named if not _result(folder, name).exists()]
+    folder = Path(folder).expanduser().absolute()
+    with _locked(folder, mark) as kept:
+        todo = [name for name in named if not _done(folder, name)]
+        for said in _changed(folder, mark, kept, named, set(todo)):
+            warnings.warn(
+                f"{said}: results are kept; for new ones name another folder", UserWarning, stacklevel=2
+            )
         bar = tqdm(
             total=len(named), initial=len(named) - len(todo), desc="jobs", disable=not progress, leave=False
         )
@@ -141,7 +158,7 @@ def key_of(name: str) -> PRNGKeyArray:
     >>> bool((key_of("seed=0") == key_of("seed=1")).all())
     False
     """
-    words = np.frombuffer(hashlib.sha256(name.encode()).digest()[:8], "<u4")
+    words = np.frombuffer(hashlib.sha256(_encoded(name)).digest()[:8], "<u4")
     return jr.fold_in(jr.key(words[0]), words[1])
 
 
@@ -152,36 +169,53 @@ def _uniform(low, high, key):
 # --- what runs where the executor says
 
 
-def _run(fit, name: str, job: dict, folder: Path) -> str:
-    """Compute and write one result; what went wrong in `fit`, in one line."""
+# What the next try would meet as well.
+_LASTING = {getattr(errno, name) for name in "ENOSPC EDQUOT EROFS EACCES EPERM ENOENT ENOTDIR".split()}
+
+
+def _run(fit, name: str, job: dict, folder: Path, wide: bool, begun: int) -> str | tuple[int, str]:
+    """Compute and write one result; what went wrong in `fit`, in one line, or why nothing can be written.
+
+    That is returned, as executors have their own ways with errors.
+    """
+    # When it was begun tells this try from others: Dask does not repeat what was computed already.
+    del begun
     trace = _result(folder, name).with_suffix(".txt")
+    said = ""
     try:
-        content = encoded(fit(**job, key=key_of(name)))
+        with checks.x64() if wide else contextlib.nullcontext():
+            content = encoded(fit(**job, key=key_of(name)))
     except (Exception, SystemExit) as error:
-        said = traceback.format_exc()
-        write_whole(trace, lambda file: file.write(said.encode()))
-        return f"{type(error).__name__}: {error}".splitlines()[0]
-    write_whole(_result(folder, name), lambda file: file.write(content))
-    trace.unlink(missing_ok=True)
-    return ""
+        said = f"{type(error).__name__}: {error}".splitlines()[0]
+        content = traceback.format_exc().encode(errors="backslashreplace")
+    try:
+        write_whole(trace if said else _result(folder, name), lambda file: file.write(content))
+        if not said:
+            trace.unlink(missing_ok=True)
+    except OSError as error:
+        number = error.errno or 0
+        if number not in _LASTING:
+            raise
+        return number, os.strerror(number)
+    return said
 
 
 # Forked processes hang where jax has threads.
 _SPAWN = multiprocessing.get_context("spawn")
 
 
-def _pool(workers: int, begun) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(workers, mp_context=_SPAWN, initializer=_begin, initargs=(begun,))
+def _pool(workers: int, *given) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(workers, mp_context=_SPAWN, initializer=_begin, initargs=given)
 
 
-def _begin(begun) -> None:
-    """Say that a worker has begun, and end it with its parent: it would wait for ever for a sweep that was
-    killed.
+def _begin(begun, ended, fit) -> None:
+    """Say that a worker has begun, which it has not where it does not find `fit`, and end it with the sweep:
+    it would wait for ever for one that was killed, and compiled code hears of no interrupt.
     """
     begun.set()
     parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+    for wait in (parent.join, ended.wait) if parent is not None else ():
+        threading.Thread(target=lambda wait=wait: (wait(), os._exit(1)), daemon=True).start()
 
 
 # --- what runs here
@@ -194,8 +228,10 @@ def _run_all(fit, jobs: dict, executor, folder: Path, tries: int, bar: tqdm) -> 
     waiting, running, failed = collections.deque(jobs), {}, {}
     lost, suspects = collections.Counter(), set()
     # Its processes begin when there is something for them.
-    begun = _SPAWN.Event()
-    pool = _pool(workers, begun) if own else executor
+    begun, interrupted = _SPAWN.Event(), _SPAWN.Event()
+    given = workers, begun, interrupted, fit
+    pool = _pool(*given) if own else executor
+    refused, wide = None, jnp.result_type(float) == np.float64
 
     def ended(name, said=""):
         if said:
@@ -204,8 +240,9 @@ def _run_all(fit, jobs: dict, executor, folder: Path, tries: int, bar: tqdm) -> 
         bar.update()
 
     def try_again(name, error, blamed=True):
-        lost[name] += blamed
-        if _result(folder, name).exists():
+        # Dask has begun it several times before it says so.
+        lost[name] += tries if type(error).__name__ == "KilledWorker" else blamed
+        if _done(folder, name):
             ended(name)
         elif lost[name] < tries:
             waiting.append(name)
@@ -219,24 +256,36 @@ def _run_all(fit, jobs: dict, executor, folder: Path, tries: int, bar: tqdm) -> 
             try:
                 # A pool of processes ends as a whole. Who ran when it did runs alone afterwards: who is
                 # killed again is to blame.
-                while waiting and len(running) < workers:
+                while waiting and len(running) < workers and not refused:
                     if running and not suspects.isdisjoint([waiting[0], *running.values()]):
                         break
-                    task = pool.submit(_run, fit, waiting[0], jobs[waiting[0]], folder)
+                    job = waiting[0], jobs[waiting[0]], folder, wide, time.time_ns()
+                    task = pool.submit(_run, fit, *job)
                     running[task] = waiting.popleft()
             except BrokenExecutor as error:
                 broken = error
+            except Exception as error:
+                # A queue that is full takes more when a job is done.
+                refused = error
+                if not running:
+                    raise RuntimeError(
+                        f"executor: expected one that takes jobs, got {type(error).__name__}: {error}: what "
+                        f"is done is kept in {folder}; call again with one that does"
+                    ) from error
             done = [task for task in running if task.done()]
             for task in done:
-                name = running.pop(task)
+                name, refused = running.pop(task), None
                 try:
-                    ended(name, task.result())
+                    said = task.result()
                 except BrokenExecutor as error:
                     broken = error
                     killed.append(name)
                 except Exception as error:
-                    _refuse_full_disk(error, folder)
                     try_again(name, error)
+                else:
+                    if isinstance(said, tuple):
+                        raise _unwritten(folder, *said)
+                    ended(name, said)
             if broken and not own:
                 raise RuntimeError(
                     f"executor: expected one whose workers live, got {type(broken).__name__}: {broken} What "
@@ -245,18 +294,21 @@ def _run_all(fit, jobs: dict, executor, folder: Path, tries: int, bar: tqdm) -> 
             if broken and not begun.is_set():
                 raise RuntimeError(
                     "executor: expected workers that begin, got a pool that ended before: call lr.sweep "
-                    "below `if __name__ == '__main__':`, as every worker reads the script, or see what they "
-                    "print"
+                    "below `if __name__ == '__main__':`, and define fit above it, as every worker reads the "
+                    "script, or see what they print"
                 ) from broken
             if broken:
                 pool.shutdown()
                 killed += running.values()
-                pool, running = _pool(workers, begun), {}
+                pool, running = _pool(*given), {}
                 suspects.update(killed)
                 for name in killed:
                     try_again(name, broken, blamed=len(killed) == 1)
             elif not done:
                 time.sleep(PAUSE)
+    except KeyboardInterrupt:
+        interrupted.set()
+        raise
     finally:
         for task in running:
             task.cancel()
@@ -265,13 +317,14 @@ def _run_all(fit, jobs: dict, executor, folder: Path, tries: int, bar: tqdm) -> 
     return failed
 
 
-def _refuse_full_disk(error: Exception, folder: Path) -> None:
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        raise OSError(
-            error.errno,
-            f"{folder}: expected room for a result, got a full disk: what is done is kept; free some and "
-            "call again",
-        ) from error
+def _unwritten(folder: Path, number: int, why: str) -> OSError:
+    wanted, got = "a folder that every worker sees and may write to", f"'{why}'"
+    advice = "see that it is there and writable on every machine"
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        wanted, got, advice = "room for a result", "a full disk", "free some"
+    return OSError(
+        number, f"{folder}: expected {wanted}, got {got}: what is done is kept; {advice} and call again"
+    )
 
 
 def _processors() -> int:
@@ -287,10 +340,21 @@ def _named(jobs) -> dict[str, dict[str, Any]]:
     """Jobs by name."""
     if isinstance(jobs, Mapping):
         for axis, values in jobs.items():
-            if isinstance(values, str | os.PathLike):
+            if isinstance(values, str | os.PathLike) or not isinstance(values, Iterable):
                 raise TypeError(f"jobs: expected a list of values for {axis}, got {values!r}: [{values!r}]")
         jobs = [dict(zip(jobs, each, strict=True)) for each in itertools.product(*jobs.values())]
-    listed = [dict(job) for job in jobs]
+    listed = list(jobs) if isinstance(jobs, Iterable) else [jobs]
+    if not all(isinstance(job, Mapping) for job in listed):
+        raise TypeError(
+            'jobs: expected values by name, {"session": paths, "rank": (1, 2)}, or a list of dicts, got '
+            f"{jobs!r:.60}"
+        )
+    listed = [dict(job) for job in listed]
+    if wrong := [axis for job in listed for axis in job if axis == "key" or not isinstance(axis, str)]:
+        raise ValueError(
+            f"jobs: expected names of arguments of fit, got {wrong[0]!r}: a job's key is made from its name, "
+            'seeds may be called "seed"'
+        )
     if not listed or not all(listed):
         raise ValueError("jobs: expected at least one, of at least one value, got none")
     named = {",".join(f"{axis}={_label(axis, value)}" for axis, value in job.items()): job for job in listed}
@@ -326,13 +390,19 @@ def _label(axis: str, value) -> str:
 
 
 def _mark(fit, executor) -> dict[str, str]:
-    """What tells the folder of one sweep from that of another: the name of its function, and its options."""
+    """What tells the folder of one sweep from that of another: the name of its function, and its options. And
+    a digest of its code, with the Python that this is of.
+    """
     inner, options = fit, []
     while isinstance(inner, functools.partial):
-        options.append((inner.args, inner.keywords))
+        options.append((inner.args, sorted(inner.keywords.items())))
         inner = inner.func
     named = inner if hasattr(inner, "__qualname__") else type(inner)
-    name = f"{named.__module__}.{named.__qualname__}"
+    # A script is called the same by those who import it.
+    name = f"{_script() if named.__module__ == '__main__' else named.__module__}.{named.__qualname__}"
+    function = inspect.unwrap(getattr(inner, "__func__", inner if named is inner else named.__call__))
+    held = [inner.__self__] if inspect.ismethod(inner) else []
+    options += map(_digest, filter(None, (held, getattr(function, "__defaults__", ()), _closure(function))))
     if named is not inner:
         options.append(inner)
     try:
@@ -351,26 +421,66 @@ def _mark(fit, executor) -> dict[str, str]:
             f"fit: expected a function that other processes can import, got {name} of a notebook or console: "
             "write it to a file and import it, or give executor=ThreadPoolExecutor()"
         )
-    return {"fit": name, "sha256": hashlib.sha256(pickled).hexdigest()}
+    code = hashlib.sha256(repr(_content(getattr(function, "__code__", None))).encode()).hexdigest()
+    python = ".".join(map(str, sys.version_info[:2]))
+    return {"fit": name, "sha256": hashlib.sha256(pickled).hexdigest(), "code": code, "python": python}
+
+
+def _script() -> str:
+    main = sys.modules["__main__"]
+    spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
+    return spec.name if file and spec else Path(file).stem if file else "__main__"
+
+
+def _closure(function) -> list:
+    """What a function has from the one that it is defined in."""
+    cells = getattr(function, "__closure__", None) or ()
+    return [cell.cell_contents for cell in cells if cell != types.CellType()]
+
+
+def _digest(values) -> list[str]:
+    """Of each value, or of its type where it cannot be pickled."""
+
+    def one(value):
+        try:
+            return hashlib.sha256(pickle.dumps(value, protocol=4)).hexdigest()
+        except Exception:
+            return type(value).__qualname__
+
+    return [one(value) for value in values]
+
+
+def _content(code):
+    """What of a function's code is the same in every process."""
+    if isinstance(code, types.CodeType):
+        return code.co_code, code.co_names, [_content(constant) for constant in code.co_consts]
+    return sorted(map(repr, code)) if isinstance(code, frozenset) else repr(code)
 
 
 @contextlib.contextmanager
 def _locked(folder: Path, mark: dict):
-    """The folder of this sweep, which no other works in meanwhile. The lock ends with its process."""
+    """The folder of this sweep, which no other works in meanwhile, and what it was begun with. The lock ends
+    with its process.
+    """
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"folder: expected a folder, got a file: {folder}")
-    folder.mkdir(parents=True, exist_ok=True)
-    about = folder / "sweep.json"
-    inside = {path.name for path in folder.iterdir()} - {"lock"}
-    if inside and not about.exists():
-        raise ValueError(
-            f"folder: expected a new one, or that of a sweep, got {folder} with {min(inside)} in it: name "
-            "another"
-        )
-    with open(folder / "lock", "ab") as file:
+    about, kept = folder / "sweep.json", dict(mark)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # What file systems and a killed sweep leave is no one's.
+        inside = {path.name for path in folder.iterdir() if not path.name.startswith((".", "sweep.json."))}
+        if inside - {"lock"} and not about.exists():
+            raise ValueError(
+                f"folder: expected a new one, or that of a sweep, got {folder} with {min(inside - {'lock'})} "
+                "in it: name another"
+            )
+        lock = open(folder / "lock", "ab")
+    except OSError as error:
+        raise _unwritten(folder, error.errno or 0, error.strerror or str(error)) from error
+    with lock:
         if fcntl is not None:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise RuntimeError(
                     f"folder: expected one in which no sweep is at work, got {folder}: wait for that one, or "
@@ -381,20 +491,63 @@ def _locked(folder: Path, mark: dict):
                     raise
                 # A file system without locks: results are whole all the same.
         if about.exists():
-            held = json.loads(about.read_text())
-            if held != mark:
+            kept = _read(about)
+            if any(kept[part] != mark[part] for part in ("fit", "sha256")):
                 raise ValueError(
-                    f"folder: expected that of a sweep of this {mark['fit']}, got {folder} of {held['fit']}"
-                    f"{' with other options' * (held['fit'] == mark['fit'])}: name another"
+                    f"folder: expected that of a sweep of this {mark['fit']}, got {folder} of {kept['fit']}"
+                    f"{' with other options' * (kept['fit'] == mark['fit'])}: name another"
                 )
-        else:
-            write_whole(about, lambda file: file.write(json.dumps(mark).encode()))
-        yield
+        yield kept
+
+
+def _changed(folder: Path, mark: dict, kept: dict, jobs: dict, todo: set) -> Iterator[str]:
+    """What of the code and the files is another than it was for the results that are there."""
+    sizes = {
+        name: {axis: x.stat().st_size for axis, x in job.items() if isinstance(x, Path)}
+        for name, job in jobs.items()
+    }
+    before = kept.get("sizes", {})
+    if len(todo) < len(jobs) and kept.get("python") == mark["python"] and kept["code"] != mark["code"]:
+        yield f"fit: expected the code that made the {len(jobs) - len(todo)} results in {folder}, got another"
+    if others := [name for name in jobs if name not in todo and before.get(name, sizes[name]) != sizes[name]]:
+        yield (
+            f"jobs: expected the files that the results in {folder} are of, got others of the same name for "
+            f"{', '.join(others[:3])}{', ...' if len(others) > 3 else ''}"
+        )
+    now = kept | {"sizes": before | {name: sizes[name] for name in todo if sizes[name]}}
+    about = folder / "sweep.json"
+    try:
+        if now != kept or not about.exists():
+            write_whole(about, lambda file: file.write(json.dumps(now).encode()))
+    except OSError as error:
+        raise _unwritten(folder, error.errno or 0, error.strerror or str(error)) from error
+
+
+def _read(about: Path) -> dict[str, Any]:
+    try:
+        kept = json.loads(about.read_text())
+        return kept | {"fit": kept["fit"], "sha256": kept["sha256"]}
+    except (ValueError, TypeError, KeyError):
+        raise ValueError(
+            f"folder: expected that of a sweep, got {about.parent}, whose {about.name} is damaged or was not "
+            "written by lr.sweep: name another"
+        ) from None
+
+
+def _done(folder: Path, name: str) -> bool:
+    """Whether the job has a result; an empty one is what a machine that went down leaves."""
+    file = _result(folder, name)
+    return file.exists() and file.stat().st_size > 0
+
+
+def _encoded(name: str) -> bytes:
+    # Names of files may have bytes that are no text.
+    return name.encode(errors="surrogatepass")
 
 
 def _result(folder: Path, name: str) -> Path:
     """The file of a job's result."""
     plain = re.sub(r"[^\w.,=+-]", "_", name, flags=re.ASCII)
     if plain != name or len(name) > 150:
-        plain = f"{plain[:120]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+        plain = f"{plain[:120]}-{hashlib.sha256(_encoded(name)).hexdigest()[:8]}"
     return folder / f"{plain}.lrcore"

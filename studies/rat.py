@@ -291,6 +291,8 @@ def main():
     parts = [*SESSIONS, *CONTROLS, "twin", "evidence"]
     done = held.get("sessions", {}) | held.get("controls", {}) | held
     asked = sys.argv[1:] or [name for name in [*parts, "survey"] if name not in done]
+    if unknown := [name for name in asked if name not in [*parts, "survey"]]:
+        sys.exit(f"expected parts among {', '.join([*parts, 'survey'])}, got {', '.join(unknown)}")
     if names := [name for name in asked if name in parts]:
         found = lr.sweep(part, {"name": names}, folder=FOLDER / "parts")
         print(found)
@@ -301,9 +303,17 @@ def main():
         write(held)
     if "survey" in asked:
         folder = Path(os.environ.get(lr.recording.published.FOLDER_VARIABLE, "."), "rat")
-        found = lr.sweep(survey, {"session": sorted(folder.glob("*.mat"))}, folder=FOLDER / "survey")
+        sessions = sorted(folder.glob("*.mat"))
+        if not sessions:
+            sys.exit(
+                f"survey: expected a folder of sessions, got none in {folder.absolute()}: set "
+                f"{lr.recording.published.FOLDER_VARIABLE} to the one that has rat/*.mat"
+            )
+        found = lr.sweep(survey, {"session": sessions}, folder=FOLDER / "survey")
         print(found)
-        write(held | {"survey": {found.jobs[name]["session"].stem: found[name] for name in found}})
+        done = {found.jobs[name]["session"].stem: found[name] for name in found}
+        # Sessions that are not at hand today stay as they are.
+        write(held | {"survey": held.get("survey", {}) | done})
 
 
 def write(held):

@@ -5,8 +5,10 @@ import subprocess
 import sys
 import textwrap
 
+import jax
 import jax.random as jr
 import numpy as np
+import pytest
 
 import lrcore as lr
 from lrcore import modes
@@ -63,3 +65,37 @@ def test_a_recording_shorter_than_a_block_is_summed_as_it_is():
     gram, cross = modes.products(network.m, steps, bias=False, activation="tanh")
     np.testing.assert_allclose(gram, x.T @ x, rtol=1e-10, atol=1e-10)
     np.testing.assert_allclose(cross, x.T @ steps.y, rtol=1e-10, atol=1e-10)
+
+
+def test_sums_are_left_to_the_processors_where_they_are_the_default_device(monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert modes._accelerators() == jax.devices()
+    with jax.default_device(jax.devices("cpu")[0]):
+        assert modes._accelerators() is None
+    with jax.default_device("cpu"):
+        assert modes._accelerators() is None
+
+
+@pytest.mark.filterwarnings("ignore:maxent")
+def test_float32_is_enough_where_there_is_noise_and_only_there(monkeypatch):
+    """What the page on scaling says of cards that are slow in float64."""
+    truth = lr.systems.quadstable()
+    network, new, exact = truth.sample(jr.key(0), 300), truth.sample(jr.key(1), 500), modes.products
+    starts = jr.uniform(jr.key(2), (60, 2), minval=-2.4, maxval=2.4)
+
+    def single(e, steps, basis=None, *, bias, activation, **_):
+        x = np.asarray(modes.rates(e, steps.z, steps.u, bias=bias, activation=activation), np.float32)
+        return np.asarray(x.T @ x, float), np.asarray(x.T @ steps.y.astype(np.float32), float)
+
+    missed = {}
+    for noise in (0.0, 0.05):
+        z = network.simulate(starts, None, lr.systems.ALPHA, 100, noise=noise, key=jr.key(3))
+        steps = lr.steps(z, alpha=lr.systems.ALPHA)
+        true, g = network.drift(steps.z[::50]), truth.conditional_mean(new.embedding.array)
+        for name, sums in (("double", exact), ("single", single)):
+            monkeypatch.setattr(modes, "products", sums)
+            found = lr.maxent.fit(steps, network.embedding)
+            drift, mean = found.network().drift(steps.z[::50]), found.conditional_mean(new.embedding.array)
+            missed[noise, name] = np.array([np.linalg.norm(drift - true), np.linalg.norm(mean - g)])
+    np.testing.assert_allclose(missed[0.05, "single"], missed[0.05, "double"], rtol=0.05)
+    assert missed[0.0, "single"][0] > 1000 * missed[0.0, "double"][0]

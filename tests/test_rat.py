@@ -1,7 +1,11 @@
 """The whole way from spikes to a network and its flow field, on a real and on a synthetic session."""
 
+import json
 import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import jax.random as jr
 import numpy as np
@@ -96,3 +100,37 @@ def test_a_silencing_that_is_predicted_wrong_was_not_called_identified(clicks_se
     )
     off = mine @ np.asarray(gauge).T - true
     assert np.mean(off[:, 0] ** 2) > 0.5 * np.mean(true[:, 0] ** 2)
+
+
+STUDIES = Path(__file__).parents[1] / "studies"
+
+
+@pytest.mark.parametrize(
+    ("part", "said"), [("survey", "expected a folder of sessions, got none in"), ("surveys", "got surveys")]
+)
+def test_a_study_without_sessions_says_so(tmp_path, part, said):
+    done = subprocess.run(
+        [sys.executable, str(STUDIES / "rat.py"), part],
+        env=os.environ | {"LRCORE_DATA": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode and said in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_a_survey_of_some_sessions_keeps_the_others(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(STUDIES))
+    import rat
+
+    class Found(dict):
+        jobs = {"session=b.mat": {"session": Path("b.mat")}}
+
+    (tmp_path / "rat").mkdir()
+    (tmp_path / "rat" / "b.mat").touch()
+    monkeypatch.setenv("LRCORE_DATA", str(tmp_path))
+    monkeypatch.setattr(rat, "FILE", tmp_path / "rat.json")
+    monkeypatch.setattr(sys, "argv", ["rat.py", "survey"])
+    monkeypatch.setattr(lr, "sweep", lambda *_, **__: Found({"session=b.mat": {"neurons": 2}}))
+    rat.FILE.write_text(json.dumps({"survey": {"a": {"neurons": 1}, "b": {"neurons": 0}}}))
+    rat.main()
+    assert json.loads(rat.FILE.read_text())["survey"] == {"a": {"neurons": 1}, "b": {"neurons": 2}}

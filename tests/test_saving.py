@@ -1,5 +1,6 @@
 """What was fitted comes back from a file as it was, and no file is half written or half read."""
 
+import collections
 import dataclasses
 import functools
 import importlib
@@ -385,3 +386,40 @@ def test_written_files_can_be_read_by_whom_others_can(tmp_path):
     plain.write_bytes(b"")
     saving.write_whole(ours, lambda handle: handle.write(b"x"))
     assert ours.stat().st_mode == plain.stat().st_mode
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {rank: np.array(float(rank)) for rank in (1, 2, 10)},
+        {0.5: "half", 10: 10.0, True: np.arange(2)},
+        collections.OrderedDict(b=1.0, a=2.0),
+        collections.defaultdict(float, {np.int64(10): np.float32(1.0), np.int64(9): 2.0}),
+        [collections.Counter("aab"), {"deep": {10: [1, None], 9: (2**64 - 1, -(2**63))}}],
+    ],
+)
+def test_values_come_back_under_their_keys(content, tmp_path):
+    """Also where keys are numbers, which as texts would stand in another order, and for dicts of other kinds,
+    whose parts stand as they were put in.
+    """
+    (tmp_path / "x").write_bytes(saving.encoded(content))
+    found = lr.load(tmp_path / "x")
+    assert type(found) is (list if isinstance(content, list) else dict)
+    np.testing.assert_equal(found, content)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        2**64,
+        jnp.ones(2, jnp.bfloat16),
+        jr.key(0),
+        np.zeros(2, [("a", int), ("b", float)]),
+        np.ma.masked_array([1.0, 2.0], [True, False]),
+        {1: 0.0, "a": 1.0},
+        {(1, 2): 0.0},
+    ],
+)
+def test_what_would_come_back_otherwise_is_refused(content):
+    with pytest.raises(ValueError, match=r"^result(\['own'\])?: expected .* to save, got"):
+        saving.encoded({"own": content})

@@ -1,9 +1,13 @@
 """Rules that the whole repository keeps."""
 
+import json
+import os
 import re
 import subprocess
+import sys
 import tomllib
 
+import pytest
 import yaml
 from common import CHAPTERS, ROOT, tracked_files
 
@@ -90,3 +94,57 @@ def test_make_says_so_when_there_is_no_python(tmp_path):
     assert done.returncode != 0
     assert "No Python 3.11 or newer found" in done.stdout
     assert "Traceback" not in done.stderr
+
+
+def bench(out, *arguments, **environment) -> str:
+    """The last line of what `benchmarks/bench.py` has to complain of, into a folder of its own."""
+    command = [sys.executable, str(ROOT / "benchmarks" / "bench.py"), *arguments]
+    environment = os.environ | {"OUT": str(out)} | environment
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert bool(done.returncode) == bool(done.stderr) and len(done.stderr.splitlines()) < 2, done.stderr
+    return done.stderr
+
+
+MACHINE = {"device": "cpu (cpu)", "cores": 2, "load": 0.0, "jax": "0.10", "python": "3.11", "date": "2026"}
+COLUMN = MACHINE | {"small": False, "ended": "", "rows": {"maxent": {"first": 1.0, "compiled": 0.0}}}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{", "that benchmarks/bench.py wrote, got another file"),
+        ("[1]", "got another file"),
+        ('{"hello": 1}', "got another file"),
+        ('{"cpu": 3}', "got another file"),
+        (json.dumps({"cpu": {"rows": {"maxent": {}}}}), "got another file"),
+        (json.dumps({"cpu": {"rows": {}, "ended": "failed"}}), "column 'cpu' that has no rows: failed"),
+        (json.dumps({"cpu": COLUMN | {"small": True}}), "column 'cpu' that has SMALL SIZES"),
+        (json.dumps({"gpu": COLUMN}), "column 'gpu' that was run on a machine WITHOUT A GPU"),
+        (None, "No such file"),
+    ],
+)
+def test_figures_that_are_none_are_not_added(tmp_path, content, said):
+    file = tmp_path / "found.json"
+    if content is not None:
+        file.write_text(content)
+    assert said in bench(tmp_path / "out", "add", str(file))
+    assert not (tmp_path / "out").exists()
+
+
+def test_figures_of_another_machine_are_added(tmp_path):
+    file = tmp_path / "found.json"
+    for name, column in (("cpu", COLUMN), ("gpu", COLUMN | {"device": "a card (gpu)"})):
+        file.write_text(json.dumps({name: column}))
+        assert not bench(tmp_path / "out", "add", str(file))
+    assert json.loads((tmp_path / "out" / "benchmarks.json").read_text()).keys() == {"command", "gpu", "cpu"}
+    table = (tmp_path / "out" / "table.md").read_text()
+    assert "| maxent | 1.00 (0.0) | 1.00 (0.0) |" in table and "GPU: a card (gpu)" in table
+
+
+def test_a_benchmark_names_the_packages_that_it_lacks(tmp_path):
+    """With Python's own library alone."""
+    command = [sys._base_executable, "-S", str(ROOT / "benchmarks" / "bench.py"), "gpu"]
+    environment = {"PATH": os.environ["PATH"], "OUT": str(tmp_path / "out")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert "expected a Python that has numpy, scipy, sklearn, jax, " in done.stderr
+    assert len(done.stderr.splitlines()) == 1 and not (tmp_path / "out").exists()
