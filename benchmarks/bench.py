@@ -110,8 +110,7 @@ def rows() -> dict:
 
     def summed():
         steps, e = recorded(), np.asarray(network(thousand).embedding.array, float)
-        devices = None if jax.default_backend() == "cpu" else jax.devices()
-        options = {"bias": False, "activation": "tanh", "devices": devices}
+        options = {"bias": False, "activation": "tanh", "devices": modes.accelerators()}
         return lambda key: modes.products(e, steps, **options)
 
     def product():

@@ -109,7 +109,7 @@ def measured(steps: Steps, embedding: Embedding, activation: Activation, *, prog
         if kept.sum() < 0.6 * min(n, len(x)):
             basis = np.linalg.qr(x.T @ vectors[:, kept])[0]
     gram, cross = products(
-        e, steps, basis, bias=bias, activation=activation, devices=_accelerators(), progress=progress
+        e, steps, basis, bias=bias, activation=activation, devices=accelerators(), progress=progress
     )
     values, vectors = _eigen(gram)
     if basis is not None:
@@ -117,7 +117,7 @@ def measured(steps: Steps, embedding: Embedding, activation: Activation, *, prog
     return Modes.of(values, vectors, cross, steps.y.T @ steps.y, float(len(steps)))
 
 
-def _accelerators() -> list[jax.Device] | None:
+def accelerators() -> list[jax.Device] | None:
     """All of jax, or None on a processor, or where `jax.default_device` names one: there numpy's product of a
     matrix with itself takes a fourth of the time of jax's.
     """

@@ -69,11 +69,11 @@ def test_a_recording_shorter_than_a_block_is_summed_as_it_is():
 
 def test_sums_are_left_to_the_processors_where_they_are_the_default_device(monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert modes._accelerators() == jax.devices()
+    assert modes.accelerators() == jax.devices()
     with jax.default_device(jax.devices("cpu")[0]):
-        assert modes._accelerators() is None
+        assert modes.accelerators() is None
     with jax.default_device("cpu"):
-        assert modes._accelerators() is None
+        assert modes.accelerators() is None
 
 
 @pytest.mark.filterwarnings("ignore:maxent")

@@ -119,7 +119,7 @@ def test_seeds_are_different_networks_of_the_same_dynamics(recording):
 DEVICES = """
     import sys
     import jax
-    jax.config.update("jax_num_cpu_devices", 2)
+    jax.config.update("jax_num_cpu_devices", 4)
     import jax.random as jr
     import numpy as np
     import pytest
