@@ -211,6 +211,17 @@ def timings() -> None:
         print(json.dumps(row), flush=True)
 
 
+def first() -> None:
+    """Seconds of the first row's first call, alone."""
+    import jax
+    import jax.random as jr
+
+    call = next(iter(rows().values()))()
+    start = time.perf_counter()
+    jax.block_until_ready(call(jr.key(0)))
+    print(json.dumps(time.perf_counter() - start))
+
+
 def profile() -> None:
     """How often training by a compiled loop asks for the host: calls of the loop, and copies from the device
     while it runs, as the profiler of jax sees them.
@@ -291,6 +302,18 @@ def profiled() -> dict:
     """What `profile` prints, on the default device; empty where it fails."""
     lines = run(["profile"], 60)[0].splitlines()
     return json.loads(lines[-1]) if lines else {}
+
+
+def sessions() -> dict:
+    """A row: the first call of a session with an empty folder for what is compiled, and that of the next."""
+    with tempfile.TemporaryDirectory() as kept:
+        environment = {"JAX_ENABLE_COMPILATION_CACHE": "true", "JAX_COMPILATION_CACHE_DIR": kept}
+        printed = [run(["first"], PATIENCE, **environment)[0] for _ in range(2)]
+    seconds = [float(output.splitlines()[-1]) for output in printed if output]
+    if len(seconds) < 2:
+        return {}
+    row = {"first": seconds[0], "again": seconds[1], "compiled": 0.0}
+    return {"first Connector.fit of a session, and of the next, which has what was compiled": row}
 
 
 def chapters(start: float) -> dict:
@@ -422,6 +445,7 @@ def main() -> None:
         keep(**added(sys.argv[-1]))
     else:
         found = timed("", PATIENCE) | {"profile": profiled()}
+        found["rows"] |= sessions()
         if not found["rows"]:
             sys.exit(f"nothing was timed: {found['ended']}")
         keep(**{"cpu" if "(cpu)" in found.get("device", "(cpu)") else "gpu": found})
@@ -436,6 +460,8 @@ if __name__ == "__main__":
         timings()
     elif "profile" in sys.argv:
         profile()
+    elif "first" in sys.argv:
+        first()
     elif "chapter" in sys.argv:
         chapter(sys.argv[sys.argv.index("chapter") + 1])
     else:
