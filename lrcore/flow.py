@@ -18,8 +18,8 @@ from .module import Module
 
 # Waves of time that the velocity reads besides time itself.
 _WAVES = 2
-# Samples whose differential equations are solved at once.
-_BLOCK = 256
+# Samples whose differential equations are solved at once: of few, and of many.
+_BLOCKS = 256, 1024
 # Standard deviations beyond which samples in training, and conditions, count as that far. No smooth velocity
 # reaches further, and a few such squares would outweigh all others.
 _REACH = 100
@@ -348,8 +348,8 @@ def _solve(vector_field: Callable, y, t0: float, t1: float, tolerance: float):
 def _in_blocks(
     solve: Callable, flow: Flow, x: Float[Array, "sample dim"], c: Float[Array, "sample condition"]
 ):
-    """`solve(flow, x, c)` block by block of one size, so that it is compiled once for any number of
-    samples.
+    """`solve(flow, x, c)` block by block of two sizes, so that it is compiled no more than twice for any
+    number of samples.
     """
     if any(checks.is_traced(leaf) for leaf in jax.tree.leaves((flow, x, c))):
         return solve(flow, x, c)
@@ -357,8 +357,9 @@ def _in_blocks(
     if not n:
         return solve(flow, x, c)
     # In numpy: what jax cuts and joins, it compiles for every n.
-    xs, cs = (np.pad(np.asarray(part), ((0, -n % _BLOCK), (0, 0)), mode="edge") for part in (x, c))
-    blocks = [solve(flow, xs[i : i + _BLOCK], cs[i : i + _BLOCK]) for i in range(0, len(xs), _BLOCK)]
+    size = _BLOCKS[n > _BLOCKS[0]]
+    xs, cs = (np.pad(np.asarray(part), ((0, -n % size), (0, 0)), mode="edge") for part in (x, c))
+    blocks = [solve(flow, xs[i : i + size], cs[i : i + size]) for i in range(0, len(xs), size)]
     found = np.concatenate([np.asarray(block) for block in blocks])[:n]
     lost = int(np.isnan(found).reshape(n, -1).any(axis=1).sum())
     if lost:

@@ -440,10 +440,10 @@ def _flows(y, fold, noise: float, network: dict, key, *, batch_size: int, **opti
         batch_size=max(batch_size // folds, 1),
         **options,
     )
-    stacked = jax.tree.map(lambda leaf: np.asarray(leaf) if eqx.is_array(leaf) else leaf, record.model)
+    arrays, others = eqx.partition(record.model, eqx.is_array)
+    arrays = jax.tree.map(np.asarray, arrays)
     networks = [
-        jax.tree.map(lambda leaf, i=i: floats(leaf[i]) if eqx.is_array_like(leaf) else leaf, stacked)
-        for i in range(folds)
+        eqx.combine(jax.tree.map(lambda leaf, i=i: floats(leaf[i]), arrays), others) for i in range(folds)
     ]
     record = eqx.tree_at(lambda record: record.model, record, networks)
     flows = tuple(eqx.tree_at(lambda flow: flow.network, *pair) for pair in zip(flows, networks, strict=True))
