@@ -68,11 +68,13 @@ def test_workflows_pin_their_actions_and_start_without_rights():
 def test_every_module_is_in_the_reference():
     inner = {
         "checks",
+        "jobs",
         "mlp",
         "module",
         "order",
         "pictures",
         "readers",
+        "threads",
         "turns",
         "unit",
         "validation",
