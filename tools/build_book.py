@@ -81,8 +81,7 @@ def main() -> None:
             remove(f"{builder}/_static")  # which themes leave behind
         for folder in RESULTS_BESIDE.get(builder, ()):
             shutil.copytree(ROOT / "book/results", BUILD / builder / folder / "results", dirs_exist_ok=True)
-    if complete or "html" in wanted:
-        PAGES.write_text(pages)
+    PAGES.write_text(pages)
     links = hosted.install if hosted else "not known, so notebooks are offered for download"
     print(f"\nThe repository that its links lead to: {links}")
     for builder in wanted:
