@@ -313,7 +313,7 @@ def sessions() -> dict:
     if len(seconds) < 2:
         return {}
     row = {"first": seconds[0], "again": seconds[1], "compiled": 0.0}
-    return {"first Connector.fit of a session, and of the next, which has what was compiled": row}
+    return {"Connector.fit of a session, and of the next": row}
 
 
 def chapters(start: float) -> dict:
