@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 import re
+import signal
 import threading
 import time
 import traceback
@@ -302,7 +303,8 @@ def _run_all(fit, jobs: dict, executor, folder: Path, tries: int, bar: tqdm) -> 
             elif not done:
                 time.sleep(PAUSE)
     except KeyboardInterrupt:
-        interrupted.set()
+        with _deaf():
+            interrupted.set()
         raise
     finally:
         for task in running:
@@ -310,6 +312,19 @@ def _run_all(fit, jobs: dict, executor, folder: Path, tries: int, bar: tqdm) -> 
         if own:
             pool.shutdown(cancel_futures=True)
     return failed
+
+
+@contextlib.contextmanager
+def _deaf():
+    """Without interrupts: one before the workers are told would leave them waiting, and us for them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _unwritten(folder: Path, number: int, why: str) -> OSError:
