@@ -3,7 +3,6 @@ functional of them.
 """
 
 import equinox as eqx
-import jax
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
@@ -92,7 +91,7 @@ class Belief(eqx.Module):
         Source: Matheron's rule, Wilson et al. (2020), ICML 37.
         """
         draws, rank, n = checks.count("draws", draws), self.values.shape[1], len(self.law)
-        rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
+        rng = checks.generator(key)
         root = np.linalg.cholesky(self.law + 1e-9 * np.trace(self.law) / n * np.eye(n))
         found = np.zeros((draws, n, rank))
         for r, gain in enumerate(self._gains(self._covariance(np.eye(n), self.rows, accident))):

@@ -38,6 +38,15 @@ def float32(values) -> Array:
     return jax.device_put(np.asarray(values, np.float32))
 
 
+def generator(key) -> np.random.Generator:
+    """Numpy's generator for a key of jax, for what jax would compile for every size.
+
+    >>> int(generator(jax.random.key(0)).integers(9)) == int(generator(jax.random.key(0)).integers(9))
+    True
+    """
+    return np.random.default_rng(np.asarray(jax.random.key_data(key)))
+
+
 def x64() -> AbstractContextManager:
     """A context in which jax computes in float64, whatever the global setting."""
     # The public name came with jax 0.8.

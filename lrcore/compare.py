@@ -254,7 +254,7 @@ def distance(
         ),
         draws[0].rank,
     )
-    starts = pair.starts(np.random.default_rng(np.asarray(jr.key_data(search_key))))
+    starts = pair.starts(checks.generator(search_key))
     best = min((pair.descend(start) for start in starts), key=lambda found: found[0])[1]
     plan = sinkhorn(pair.e_p, pair.turned(pair.e_q, best[None])[0], blur=blur)
     return plan + float(np.mean(pair.differences(best[None], n_neurons) ** 2))

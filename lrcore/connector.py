@@ -407,5 +407,5 @@ def _base(key: PRNGKeyArray, n: int, dim: int, independent: bool) -> Float[Array
         return jr.normal(key, (n, dim))
     from scipy.stats import norm
 
-    uniform = sobol(np.random.default_rng(np.asarray(jr.key_data(key)).tolist()), n, dim)
+    uniform = sobol(checks.generator(key), n, dim)
     return floats(norm.ppf(np.clip(uniform, 1e-7, 1 - 1e-7)))

@@ -289,12 +289,9 @@ def _parts(flow: Flow, samples, condition, noise: float, key, cut: int) -> tuple
     validation.
     """
     # In numpy: jax would compile a permutation for every number of samples.
-    order = np.random.default_rng(np.asarray(jr.key_data(key)).tolist()).permutation(len(samples))
+    order = checks.generator(key).permutation(len(samples))
     samples = _standardised(samples, flow.shift, flow.scale)
-    if condition is None:
-        condition = np.zeros((len(samples), 0), samples.dtype)
-    else:
-        condition = _standardised(condition, flow.condition_shift, flow.condition_scale)
+    condition = flow._condition(condition, len(samples))
     blur = np.broadcast_to(noise / np.asarray(flow.scale), samples.shape).astype(samples.dtype)
     data = [np.asarray(part)[order] for part in (samples, condition, blur)]
     # A larger validation set costs little and makes the choice of the best parameters less noisy.

@@ -6,7 +6,6 @@ import contextlib
 import warnings
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -172,7 +171,7 @@ class MaximumEntropy(eqx.Module):
                 self.modes.steps / len(self.steps)
             )
         # Numpy's generator, as jax would compile one for every number of modes.
-        rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
+        rng = checks.generator(key)
         draw = int(rng.integers(len(found.power)))
         n, rank = len(modes.neurons), len(found.gauge)
         law = found.power[draw] * modes.relative ** found.decay[draw]

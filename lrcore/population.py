@@ -229,7 +229,7 @@ def fit(
     fold_key, flow_key = (jr.fold_in(key, part) for part in range(2))
     folds = min(max(round(1 / held_out), 2), n)
     # In numpy, as jax would compile a permutation for every number of neurons.
-    fold = np.random.default_rng(np.asarray(jr.key_data(fold_key)).tolist()).permutation(n) % folds
+    fold = checks.generator(fold_key).permutation(n) % folds
     best, record = None, None
     if kind != "heavy":
         best, record = _light(x, kind, fold, noise, network, flow_key, **options)

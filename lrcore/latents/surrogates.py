@@ -33,7 +33,7 @@ def shuffled(recording: Recording, key: PRNGKeyArray, *, block: int = 16) -> Rec
     40
     """
     block = checks.count("block", block, least=2)
-    rng = np.random.default_rng(np.asarray(jr.key_data(key)))
+    rng = checks.generator(key)
     # At random where lengths are equal: neighbours in the array may be of one choice.
     order = np.lexsort([rng.permutation(recording.n_trials), recording.lengths])
     signal, lengths = np.zeros_like(recording.signal), recording.lengths.copy()
@@ -82,7 +82,7 @@ def surrogate(
     rates = np.where(recording.mask[..., None], rates, 0)
     if not rates.max() < np.iinfo(np.int32).max / 2:
         raise FloatingPointError(f"drift: the simulated rates reach {rates.max():.2g} spikes a bin: unstable")
-    spikes = np.random.default_rng(np.asarray(jr.key_data(spike_key))).poisson(rates)
+    spikes = checks.generator(spike_key).poisson(rates)
     new = _with(recording, spikes, recording.lengths, _choices(found, path[..., :rank]))
     return new, np.where(recording.mask[..., None], path[..., :rank], 0)
 

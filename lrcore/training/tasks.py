@@ -69,7 +69,7 @@ def clicks(
     decide = checks.count("decide", decide)
     if decide >= steps:
         raise ValueError(f"decide: expected fewer bins than the trial's {steps}, got {decide}")
-    rng = np.random.default_rng(np.asarray(jr.key_data(key)))
+    rng = checks.generator(key)
     ratio = rng.choice([-3.0, -2.0, -1.0, 1.0, 2.0, 3.0], 4 * n_trials)
     right = 1 / (1 + np.exp(-ratio))
     rates = 0.01 * checks.positive("rate", rate) * np.stack([1 - right, right], axis=1)
